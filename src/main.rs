@@ -1,0 +1,3 @@
+//! The `regreen` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The pure function that decides the next action from the ledger.

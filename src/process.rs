@@ -1,0 +1,389 @@
+//! Starts children, and nobody else does. A child leads its own process group, has no stdin, an environment
+//! built from nothing, a deadline, and writes to files instead of pipes, so that a grandchild that keeps the
+//! descriptor open makes nobody wait. It knows nothing of sandboxes: those rewrite a [`Command`] first.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::verdict::Exit;
+
+/// What a command may use. `None` means no limit of that kind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Wall time.
+    pub wall: Duration,
+    /// CPU time of any one process.
+    pub cpu: Option<Duration>,
+    /// Bytes of memory of any one process, or of all of them where a cgroup can be had.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Bytes of any one file.
+    pub file_size: Option<u64>,
+    /// Bytes kept of stdout and of stderr, each: half from the head, half from the tail.
+    pub output: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            wall: Duration::from_mins(10),
+            cpu: None,
+            memory: None,
+            processes: None,
+            file_size: None,
+            output: 64 << 20,
+        }
+    }
+}
+
+/// A command that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Program and arguments; no shell.
+    pub argv: Vec<OsString>,
+    /// Working directory.
+    pub dir: PathBuf,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// What it may use.
+    pub limits: Limits,
+    /// An existing folder for its `stdout` and `stderr` files, out of the command's reach.
+    pub logs: PathBuf,
+}
+
+impl Command {
+    /// The command line for people, quoted where needed.
+    pub fn shown(&self) -> String {
+        self.argv
+            .iter()
+            .map(|word| quoted(word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+/// A word as a shell would need it, for showing only.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// How a command ended and what it wrote.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its stdout.
+    pub stdout: Captured,
+    /// Its stderr.
+    pub stderr: Captured,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+impl Finished {
+    /// Head and tail of stderr and stdout, within `limit` bytes.
+    pub fn log(&self, limit: usize) -> Result<String> {
+        let (errors, output) = (self.stderr.excerpt(limit)?, self.stdout.excerpt(limit)?);
+        let both = [errors.trim_end(), output.trim_end()]
+            .into_iter()
+            .filter(|part| !part.is_empty());
+        Ok(crate::text::clip(&both.collect::<Vec<_>>().join("\n"), limit).into_owned())
+    }
+}
+
+/// What a command wrote to one descriptor. The middle of a very long output is not kept.
+#[derive(Debug)]
+pub struct Captured {
+    path: PathBuf,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+impl Captured {
+    /// Head and tail as text, within about `limit` bytes.
+    pub fn excerpt(&self, limit: usize) -> Result<String> {
+        let mut file = self.open()?;
+        let limit = limit as u64;
+        if self.bytes <= limit {
+            return read_lossy(&mut file, limit);
+        }
+        let head = read_lossy(&mut file, limit / 2)?;
+        file.seek(SeekFrom::Start(self.bytes - limit / 2))?;
+        let tail = read_lossy(&mut file, limit / 2)?;
+        Ok(format!(
+            "{head}\n[… {} bytes left out …]\n{tail}",
+            self.bytes - limit
+        ))
+    }
+
+    /// Calls `each` with every line, without its newline; a line longer than `longest` bytes is cut there.
+    /// Memory stays bounded by `longest`.
+    pub fn lines(&self, longest: usize, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let mut reader = BufReader::with_capacity(1 << 16, self.open()?);
+        let mut line = Vec::new();
+        loop {
+            let chunk = reader.fill_buf()?;
+            if chunk.is_empty() {
+                break;
+            }
+            let (part, ended) = match chunk.iter().position(|byte| *byte == b'\n') {
+                Some(at) => (&chunk[..at], true),
+                None => (chunk, false),
+            };
+            line.extend_from_slice(&part[..part.len().min(longest - line.len())]);
+            let used = part.len() + usize::from(ended);
+            reader.consume(used);
+            if ended {
+                each(&line);
+                line.clear();
+            }
+        }
+        if !line.is_empty() {
+            each(&line);
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<File> {
+        File::open(&self.path).with_context(|| format!("failed to read {}", self.path.display()))
+    }
+}
+
+fn read_lossy(file: &mut File, limit: u64) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Nanoseconds spent waiting for children, over the life of the process.
+static WAITED: AtomicU64 = AtomicU64::new(0);
+
+/// Time spent waiting for children so far; what is left of the wall clock is regreen's own.
+pub fn waited() -> Duration {
+    Duration::from_nanos(WAITED.load(Ordering::Relaxed))
+}
+
+/// How often a running child's output files are looked at.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// A child that writes more than this many times its output limit is ended.
+const FLOOD: u64 = 1024;
+
+/// Runs `command` to its end, its deadline or a broken limit. Dropping the future ends the child and its
+/// process group.
+///
+/// Fails only when the command cannot be started at all.
+pub async fn run(command: &Command) -> Result<Finished> {
+    let [out, err] =
+        ["stdout", "stderr"].map(|name| tempfile::Builder::new().prefix(name).tempfile_in(&command.logs));
+    let (out, err) = (out?.keep()?, err?.keep()?);
+    let start = Instant::now();
+    let mut group = start_child(command, &out.0, &err.0)?;
+    let mut watch = tokio::time::interval(WATCH);
+    let deadline = tokio::time::sleep(command.limits.wall);
+    tokio::pin!(deadline);
+    let exit = loop {
+        tokio::select! {
+            status = group.child.wait() => {
+                let status = status.context("failed to wait for a child")?;
+                break status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or(0)), Exit::Code);
+            }
+            () = &mut deadline => break Exit::TimedOut(command.limits.wall.as_secs()),
+            _ = watch.tick() => {
+                if [&out.0, &err.0].into_iter().any(|file| flooded(file, command.limits.output)) {
+                    break Exit::LimitBroken("output".to_owned());
+                }
+            }
+        }
+    };
+    drop(group);
+    let seconds = start.elapsed();
+    WAITED.fetch_add(
+        u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
+    let captured = |(file, path): (File, PathBuf)| -> Result<Captured> {
+        Ok(Captured {
+            path,
+            bytes: file.metadata()?.len(),
+        })
+    };
+    Ok(Finished {
+        exit,
+        stdout: captured(out)?,
+        stderr: captured(err)?,
+        seconds: seconds.as_secs_f64(),
+    })
+}
+
+/// A child with its process group, which ends when this is dropped.
+struct Group {
+    child: tokio::process::Child,
+    id: Option<Pid>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // The group may be gone already, which is as good.
+            let _ = killpg(id, Signal::SIGKILL);
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place where children start"
+)]
+fn start_child(command: &Command, out: &File, err: &File) -> Result<Group> {
+    let (program, arguments) = command.argv.split_first().context("the command is empty")?;
+    let child = tokio::process::Command::new(program)
+        .args(arguments)
+        .current_dir(&command.dir)
+        .env_clear()
+        .envs(command.env.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .stdout(out.try_clone()?)
+        .stderr(err.try_clone()?)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("failed to start {} in {}", quoted(program), command.dir.display()))?;
+    let id = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .map(Pid::from_raw);
+    Ok(Group { child, id })
+}
+
+/// Gives the middle of a long output back to the disk; says whether the child floods it all the same.
+fn flooded(file: &File, keep: u64) -> bool {
+    let Ok(length) = file.metadata().map(|data| data.len()) else {
+        return false;
+    };
+    if length > keep {
+        let block = |bytes: u64| i64::try_from(bytes / 4096 * 4096).unwrap_or(i64::MAX);
+        let (from, to) = (block(keep / 2), block(length - keep / 2));
+        if from < to {
+            let hole = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            // A file system without holes keeps the middle; the flood limit still holds.
+            let _ = fallocate(file.as_fd(), hole, from, to - from);
+        }
+    }
+    length > keep.saturating_mul(FLOOD)
+}
+
+/// Whether `program` can be found in the folders of `path`, and where.
+pub fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
+    let path = std::env::join_paths(path).ok()?;
+    which::which_in(program, Some(path), Path::new("/")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(script: &str, folder: &Path) -> Command {
+        Command {
+            argv: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
+            dir: folder.to_owned(),
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            limits: Limits {
+                wall: Duration::from_secs(20),
+                output: 8192,
+                ..Limits::default()
+            },
+            logs: folder.to_owned(),
+        }
+    }
+
+    async fn finish(command: Command) -> Finished {
+        run(&command).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_that_keeps_stdout_open_makes_nobody_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let finished = finish(command("sleep 15 & echo done", folder.path())).await;
+        assert_eq!(finished.exit, Exit::Code(0));
+        assert_eq!(finished.stdout.excerpt(100).unwrap(), "done\n");
+        assert!(
+            start.elapsed() < Duration::from_secs(14),
+            "it waited for the grandchild"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_deadline_ends_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut slow = command("sleep 300 & echo $! > child; wait", folder.path());
+        slow.limits.wall = Duration::from_secs(1);
+        assert_eq!(finish(slow).await.exit, Exit::TimedOut(1));
+        let child: i32 = std::fs::read_to_string(folder.path().join("child"))
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        let gone = |_| {
+            std::thread::sleep(Duration::from_millis(20));
+            nix::sys::signal::kill(Pid::from_raw(child), None).is_err()
+                || std::fs::read_to_string(format!("/proc/{child}/stat"))
+                    .is_ok_and(|stat| stat.contains(") Z "))
+        };
+        assert!((0..200).any(gone), "the grandchild lives on");
+    }
+
+    #[tokio::test]
+    async fn a_long_output_keeps_head_and_tail_and_lines_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let finished = finish(command(
+            "echo first; yes | head -c 300000; echo; echo last",
+            folder.path(),
+        ))
+        .await;
+        let text = finished.stdout.excerpt(200).unwrap();
+        assert!(
+            text.starts_with("first\n") && text.ends_with("last\n") && text.contains("bytes left out"),
+            "{text}"
+        );
+        let finished = finish(command("head -c 5000 /dev/zero; echo; echo end", folder.path())).await;
+        let mut lengths = Vec::new();
+        finished
+            .stdout
+            .lines(100, |line| lengths.push(line.len()))
+            .unwrap();
+        assert_eq!(lengths, [100, 3]);
+    }
+
+    #[tokio::test]
+    async fn the_environment_is_what_was_given_and_signals_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let finished = finish(command(
+            "env | grep -v -e ^PWD -e ^_ -e ^SHLVL; kill -ABRT $$",
+            folder.path(),
+        ))
+        .await;
+        assert_eq!(finished.exit, Exit::Signal(6));
+        assert_eq!(finished.stdout.excerpt(1000).unwrap(), "PATH=/usr/bin:/bin\n");
+    }
+}

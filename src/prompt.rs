@@ -1,0 +1,1 @@
+//! The prompt of an attempt, fitted to the model's context.

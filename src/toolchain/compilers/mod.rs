@@ -1,0 +1,1 @@
+//! Parsers of compiler messages, one file a compiler.

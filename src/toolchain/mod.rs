@@ -1,0 +1,25 @@
+//! A toolchain turns a tree into test results: which suites a repository has, what to run for each, and how
+//! to read what came back. What is run stands in `harness/toolchains/*.toml`; this module holds the
+//! mechanism. It runs nothing itself: `verify` does, in the sandbox.
+
+pub mod profile;
+pub mod formats;
+pub mod compilers;
+pub mod suite;
+
+pub use profile::{Format, Profile};
+pub use suite::{Invocation, Reads, Suite, detect};
+
+use crate::diagnostic::Diagnostic;
+use crate::verdict::TestResult;
+
+/// What could be read out of one command's output and result files.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// Test results, ids relative to the suite's folder.
+    pub tests: Vec<TestResult>,
+    /// Compiler messages.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the report itself says that it is whole: a report cut short by an abort is not.
+    pub complete: bool,
+}

@@ -1,0 +1,250 @@
+//! What tests said and what follows from it: outcomes, runs, failures, evidence, verdicts. All of it is
+//! data; running tests is `toolchain`'s work and judging them `verify`'s.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{Diagnostic, Location};
+
+/// A test's stable name within a repository, as the toolchain's profile forms it
+/// (`pkg::bin module::test`, `tests/test_x.py::test_y[param]`, `com.example.FooTest#method` …).
+pub type TestId = String;
+
+/// How one test ended. Only `Passed` is a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It ran to its end and nothing failed.
+    Passed,
+    /// An assertion or the code under test failed.
+    Failed,
+    /// It did not run, or its failure was expected: skipped, ignored, todo, xfail, disabled.
+    Skipped,
+    /// It was expected and no result arrived: the run aborted, hung or did not build before it.
+    Missing,
+}
+
+/// What one test said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TestResult {
+    /// The test.
+    pub id: TestId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The assertion and its values, the panic or the traceback; bounded; empty for a pass.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Where the test itself stands, if the runner says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// Frames of the failure that lie in repository files, innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frames: Vec<Location>,
+    /// Duration in seconds, 0 where the runner gives none.
+    #[serde(default)]
+    pub seconds: f64,
+}
+
+impl TestResult {
+    /// A result with no more than a name and an outcome.
+    pub fn new(id: impl Into<TestId>, outcome: Outcome) -> Self {
+        TestResult {
+            id: id.into(),
+            outcome,
+            message: String::new(),
+            location: None,
+            frames: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+
+    /// A failure with its message.
+    pub fn failed(id: impl Into<TestId>, message: impl Into<String>) -> Self {
+        TestResult {
+            message: message.into(),
+            ..TestResult::new(id, Outcome::Failed)
+        }
+    }
+}
+
+/// How a command ended, told apart because the remedies differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It ended by itself with this status.
+    Code(i32),
+    /// A signal ended it: an abort, a segmentation fault, an out-of-memory kill.
+    Signal(i32),
+    /// regreen ended it at its deadline of this many seconds.
+    TimedOut(u64),
+    /// regreen ended it because it broke this limit ("memory", "output", "disk", "cpu").
+    LimitBroken(String),
+}
+
+impl Exit {
+    /// Whether the command ended by itself with status 0.
+    pub fn success(&self) -> bool {
+        *self == Exit::Code(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Exit::TimedOut(seconds) => write!(f, "no end within {seconds} s"),
+            Exit::LimitBroken(limit) => write!(f, "{limit} limit broken"),
+        }
+    }
+}
+
+/// One build and one execution of tests, as observed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TestRun {
+    /// Whether everything that had to be built was built.
+    pub built: bool,
+    /// What compilers said, errors first.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Head and tail of the output of what failed; bounded.
+    pub log: String,
+    /// Results by test.
+    pub tests: BTreeMap<TestId, TestResult>,
+    /// Test commands that did not end by themselves, in words: which, and how they ended.
+    pub broken: Vec<String>,
+    /// How the worst command ended.
+    pub exit: Option<Exit>,
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// The machine's one-minute load average when the run ended, per core.
+    pub load: f64,
+}
+
+impl TestRun {
+    /// The outcome of a test in this run.
+    pub fn outcome(&self, id: &str) -> Outcome {
+        self.tests.get(id).map_or(Outcome::Missing, |test| test.outcome)
+    }
+
+    /// The tests with this outcome.
+    pub fn with(&self, outcome: Outcome) -> BTreeSet<TestId> {
+        self.tests
+            .values()
+            .filter(|test| test.outcome == outcome)
+            .map(|test| test.id.clone())
+            .collect()
+    }
+}
+
+/// What the untouched base says, over repeated runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Baseline {
+    /// Fail in every run, and must pass.
+    pub targets: BTreeSet<TestId>,
+    /// Pass in every run, and must go on passing.
+    pub guards: BTreeSet<TestId>,
+    /// Sometimes pass and sometimes fail; they decide nothing.
+    pub flaky: BTreeSet<TestId>,
+    /// Fail and are nobody's task: with targets named by the task, the other failing tests.
+    pub unrelated: BTreeSet<TestId>,
+    /// Skipped, ignored or otherwise disabled.
+    pub disabled: BTreeSet<TestId>,
+    /// The last full run, with its messages and diagnostics.
+    pub run: TestRun,
+    /// How many runs this rests on.
+    pub runs: u32,
+}
+
+/// Why a candidate is not green.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// The kind, which the policy and the prompt branch on.
+    pub kind: FailureKind,
+    /// One sentence for people and for the model.
+    pub summary: String,
+    /// Failing targets and broken guards, with their messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestResult>,
+    /// What compilers said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+    /// Output of the command that failed; bounded.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The reply holds no edit.
+    NoEdit,
+    /// An edit does not apply to the base.
+    DoesNotApply,
+    /// Nothing is left of the candidate after protected files were restored.
+    OnlyProtected,
+    /// The build fails.
+    DoesNotBuild,
+    /// A target still fails.
+    TargetsFail,
+    /// A guard fails that passed on the base.
+    GuardsFail,
+    /// The tests did not end by themselves.
+    DoesNotEnd,
+    /// Green once and red on repetition.
+    Unstable,
+}
+
+impl Failure {
+    /// What makes two failures the same for the policy: the kind, the failing tests, the compiler's codes and
+    /// places. Messages are left out, since they carry addresses and times.
+    pub fn signature(&self) -> String {
+        let tests = self.tests.iter().map(|test| test.id.as_str());
+        let errors = self.diagnostics.iter().map(|d| d.message.as_str());
+        let parts: BTreeSet<&str> = tests.chain(errors).collect();
+        format!(
+            "{:?} {}",
+            self.kind,
+            parts.into_iter().collect::<Vec<_>>().join("\n")
+        )
+    }
+}
+
+/// Why a green may be believed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// Targets that pass now.
+    pub fixed: BTreeSet<TestId>,
+    /// How many guards still pass.
+    pub guards_kept: usize,
+    /// Guards that failed once and passed when rerun alone, with the load per core at the time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rerun_alone: Vec<String>,
+    /// Full runs in a fresh checkout, all green.
+    pub runs: u32,
+    /// The sandbox level that the runs had.
+    pub sandbox: String,
+    /// Edits of protected files that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+    /// What this does not prove, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
+}
+
+/// The verifier's word on a candidate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum Verdict {
+    /// All targets pass and no guard fails.
+    Green(Evidence),
+    /// It does not.
+    Red(Failure),
+    /// The candidate tried to reach the verifier.
+    Rejected {
+        /// What it tried, in sentences.
+        violations: Vec<String>,
+    },
+}
