@@ -191,12 +191,12 @@ fn unified_file(diff: &mut String, path: &RepoPath, before: Option<&File>, after
         }
         (Ok(_), Ok(_)) => {}
         _ => {
-            _ = writeln!(
+            let _ = writeln!(
                 diff,
                 "Binary files {} and {} differ",
                 name("a", before),
                 name("b", after)
-            )
+            );
         }
     }
 }

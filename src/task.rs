@@ -55,7 +55,7 @@ pub struct Task {
     /// What `test_cmd` reports.
     #[serde(default)]
     pub test_format: Option<TestFormat>,
-    /// Where `test_cmd` leaves its JUnit XML files: a glob relative to the repository.
+    /// Where `test_cmd` leaves its `JUnit` XML files: a glob relative to the repository.
     #[serde(default)]
     pub test_results: Option<String>,
     /// What may be spent.
