@@ -3,8 +3,9 @@
 //! mechanism. It runs nothing itself: `verify` does, in the sandbox.
 
 pub mod profile;
-pub mod formats;
+pub mod place;
 pub mod compilers;
+pub mod formats;
 pub mod suite;
 
 pub use profile::{Format, Profile};

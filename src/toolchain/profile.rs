@@ -126,6 +126,8 @@ fn ten_minutes() -> u64 {
 pub enum Format {
     /// libtest's JSON on stdout of every test binary that the build announced.
     Libtest,
+    /// The text of `cargo test --doc`; no profile names it, [`Format::Libtest`] brings it along.
+    Doctest,
     /// nextest's `libtest-json-plus` on stdout.
     Nextest,
     /// `go test -json` on stdout.

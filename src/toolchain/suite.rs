@@ -40,8 +40,8 @@ pub struct Invocation {
 pub enum Reads {
     /// Compiler messages only.
     Messages,
-    /// Test results; ids begin with this (a Rust binary id with its space; else empty).
-    Tests(String),
+    /// Test results in this format; ids begin with the text (a Rust binary id with its space; else empty).
+    Tests(Format, String),
 }
 
 /// The suites of a repository, folders nearest the root first; below a recognised folder only other

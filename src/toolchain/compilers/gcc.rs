@@ -1,0 +1,10 @@
+//! What gcc, clang and the linker print: `file:line:column: error: message`.
+
+use crate::diagnostic::Diagnostic;
+use crate::toolchain::place::Place;
+
+/// The diagnostics in what the tool printed.
+pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
+    let _ = (text, place);
+    todo!()
+}

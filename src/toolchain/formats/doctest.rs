@@ -1,0 +1,1 @@
+//! What `cargo test --doc` prints: rustdoc has no stable JSON, so this reads libtest's text.

@@ -1,0 +1,1 @@
+//! `go test -json`, one object a line on stdout.

@@ -1,0 +1,1 @@
+//! nextest's `libtest-json-plus`: libtest's JSON with the binary's id in every name.
