@@ -23,6 +23,16 @@ pub enum Level {
     None,
 }
 
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Level::Namespaces => "namespaces",
+            Level::Landlock => "landlock",
+            Level::None => "none",
+        })
+    }
+}
+
 /// What the toolchains of this machine are and where they stand: the part of the user's environment that
 /// commands may see.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +63,8 @@ pub struct Policy<'a> {
     pub readable: Vec<PathBuf>,
     /// Other folders that it may write: where its result files go.
     pub writable: Vec<PathBuf>,
+    /// Download caches in the user's home, relative to it, that appear read-only in the private home.
+    pub caches: Vec<String>,
     /// Whether it has the network.
     pub network: bool,
 }

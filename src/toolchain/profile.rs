@@ -83,6 +83,9 @@ pub struct Build {
     pub commands: Vec<Vec<String>>,
     /// Who speaks.
     pub compiler: Compiler,
+    /// Whether the tests run although the build failed: a type check beside a runner that strips types.
+    #[serde(default)]
+    pub tests_despite_failure: bool,
     /// Deadline in seconds.
     #[serde(default = "ten_minutes")]
     pub seconds: u64,

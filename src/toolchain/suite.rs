@@ -53,14 +53,14 @@ pub fn detect(tree: &Path, focus: &str, profiles: &[Arc<Profile>], task: &Task) 
 
 impl Suite {
     /// The set-up commands that apply to the tree.
-    pub fn setup(&self, tree: &Path) -> Result<Vec<Invocation>> {
-        let _ = tree;
+    pub fn setup(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
+        let _ = (tree, launchers);
         todo!()
     }
 
     /// The build commands, in order; none for toolchains that build as they test.
-    pub fn build(&self, tree: &Path) -> Result<Vec<Invocation>> {
-        let _ = tree;
+    pub fn build(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
+        let _ = (tree, launchers);
         todo!()
     }
 
@@ -72,9 +72,19 @@ impl Suite {
         built: &[Finished],
         only: Option<&BTreeSet<TestId>>,
         results: &Path,
+        launchers: &Path,
     ) -> Result<Vec<Invocation>> {
-        let _ = (tree, built, only, results);
+        let _ = (tree, built, only, results, launchers);
         todo!()
+    }
+
+    /// Whether the tests can still tell something when the build failed (a type check beside a runner that
+    /// strips types).
+    pub fn tests_despite_build(&self) -> bool {
+        self.profile
+            .build
+            .as_ref()
+            .is_some_and(|build| build.tests_despite_failure)
     }
 
     /// Reads what an invocation left. Test ids get the suite's folder as prefix, unless it is the root.

@@ -1,0 +1,439 @@
+//! The verifier turns a candidate into a verdict, and is the only one who may say green. A candidate is
+//! applied to a pristine base, without its edits of tests and configuration; what must pass and what must go
+//! on passing was measured on the base before ([`baseline`]); what a run says is data ([`TestRun`]).
+
+mod baseline;
+mod observe;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::patch::Patch;
+use crate::sandbox::Sandbox;
+use crate::task::Task;
+use crate::toolchain::Suite;
+use crate::verdict::{
+    Baseline, Evidence, Failure, FailureKind, Outcome, TestId, TestResult, TestRun, Verdict,
+};
+use crate::workspace::{Workshop, Workspace};
+
+pub use baseline::{Trouble, failure_of_base, measure, prepare};
+pub use observe::load;
+
+/// Tells whoever watches what is being done right now.
+pub type Say<'a> = &'a dyn Fn(&str);
+
+/// Below this many seconds a full run of the base's tests is not preceded by a run of the targets alone.
+const QUICK: f64 = 2.0;
+
+/// Everything that a verdict depends on, read from the base or from outside the tree, never from a candidate.
+#[derive(Debug)]
+pub struct Verifier {
+    /// What must become true.
+    pub task: Task,
+    /// Where candidates are tried.
+    pub workshop: Workshop,
+    /// The box that everything runs in.
+    pub sandbox: Sandbox,
+    /// The test suites of the base.
+    pub suites: Vec<Suite>,
+    /// The folder with regreen's own launchers and reporters.
+    pub launchers: PathBuf,
+    /// Whether set-up has the network.
+    pub setup_network: bool,
+    /// Deadline in seconds of every build and test command, instead of the profiles' own.
+    pub deadline: Option<u64>,
+}
+
+impl Verifier {
+    /// Splits a candidate into what may be judged and the paths of protected files, whose edits are left out.
+    ///
+    /// Leaving them out is no accusation: honest patches edit tests too.
+    pub fn compose(&self, candidate: &Patch) -> Result<(Patch, Vec<String>)> {
+        let protected = self.protected()?;
+        let mut product = candidate.clone();
+        product.0.retain(|path, _| !protected.is_match(path.as_str()));
+        let left_out = candidate.paths().filter(|path| !product.0.contains_key(path));
+        let left_out = left_out.map(ToString::to_string).collect();
+        Ok((product, left_out))
+    }
+
+    /// The globs of protected files: the task's, and those of every suite below its folder.
+    pub fn protected(&self) -> Result<GlobSet> {
+        let mut globs = GlobSetBuilder::new();
+        for glob in &self.task.protected {
+            globs.add(Glob::new(glob).with_context(|| format!("`protected` holds a bad glob, {glob:?}"))?);
+        }
+        for suite in &self.suites {
+            for glob in &suite.profile.protected {
+                let glob = if suite.dir.is_empty() {
+                    glob.clone()
+                } else {
+                    format!("{}/{glob}", suite.dir)
+                };
+                globs.add(Glob::new(&glob)?);
+            }
+        }
+        Ok(globs.build()?)
+    }
+
+    /// Judges a candidate that [`Verifier::compose`] has composed: targets first, then everything, then
+    /// everything again in another pristine workspace.
+    pub async fn judge(&self, baseline: &Baseline, candidate: &Patch, say: Say<'_>) -> Result<Verdict> {
+        let mut evidence = Evidence {
+            sandbox: self.sandbox.level.to_string(),
+            ..Evidence::default()
+        };
+        for round in 1..=2 {
+            let workspace = self.workshop.workspace()?;
+            if let Err(error) = workspace.apply(candidate) {
+                return Ok(Verdict::Red(plain(
+                    FailureKind::DoesNotApply,
+                    format!("the patch does not apply: {error:#}"),
+                )));
+            }
+            let failure = self
+                .run_round(baseline, &workspace, round, &mut evidence, say)
+                .await?;
+            match failure {
+                None => evidence.runs = round,
+                Some(failure) if round == 1 => return Ok(Verdict::Red(failure)),
+                Some(mut failure) => {
+                    failure.kind = FailureKind::Unstable;
+                    failure.summary = format!("green once, then red on repetition: {}", failure.summary);
+                    return Ok(Verdict::Red(failure));
+                }
+            }
+        }
+        evidence.fixed = baseline.targets.clone();
+        evidence.guards_kept = baseline.guards.len();
+        evidence.caveats = caveats(baseline, &evidence);
+        Ok(Verdict::Green(evidence))
+    }
+
+    /// Whether a candidate passes one full run; for minimising, where the result is judged once more.
+    pub async fn passes(&self, baseline: &Baseline, candidate: &Patch, say: Say<'_>) -> Result<bool> {
+        let workspace = self.workshop.workspace()?;
+        if workspace.apply(candidate).is_err() {
+            return Ok(false);
+        }
+        Ok(self
+            .run_round(baseline, &workspace, 1, &mut Evidence::default(), say)
+            .await?
+            .is_none())
+    }
+
+    /// One round in one workspace: `None` when it is green.
+    async fn run_round(
+        &self,
+        baseline: &Baseline,
+        workspace: &Workspace,
+        round: u32,
+        evidence: &mut Evidence,
+        say: Say<'_>,
+    ) -> Result<Option<Failure>> {
+        let named: BTreeSet<TestId> = baseline
+            .targets
+            .iter()
+            .filter(|id| !is_synthetic(id))
+            .cloned()
+            .collect();
+        if round == 1
+            && baseline.run.seconds > QUICK
+            && !named.is_empty()
+            && named.len() < baseline.guards.len()
+        {
+            say("running the failing tests");
+            let run = self.observe(workspace, Some(&named)).await?;
+            if let Some(failure) = assess_targets(baseline, &run) {
+                return Ok(Some(failure));
+            }
+        }
+        say(if round == 1 {
+            "running all tests"
+        } else {
+            "confirming in a fresh checkout"
+        });
+        let mut run = self.observe(workspace, None).await?;
+        let broken = broken_guards(baseline, &run);
+        if !broken.is_empty() && run.built && broken.len() <= 20 {
+            say("running broken tests again, alone");
+            self.rerun_alone(workspace, &broken, &mut run, evidence).await?;
+        }
+        Ok(assess(baseline, &run))
+    }
+
+    /// Tests with time limits of their own flip under load: a guard that turned red counts only if it is red
+    /// again when it runs alone.
+    async fn rerun_alone(
+        &self,
+        workspace: &Workspace,
+        broken: &BTreeSet<TestId>,
+        run: &mut TestRun,
+        evidence: &mut Evidence,
+    ) -> Result<()> {
+        let again = self.observe(workspace, Some(broken)).await?;
+        for id in broken {
+            if again.outcome(id) == Outcome::Passed {
+                evidence
+                    .rerun_alone
+                    .push(format!("{id} (load {:.1} per core)", run.load));
+                run.tests.insert(id.clone(), again.tests[id].clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Ids that regreen makes for a suite as a whole, `build (cargo)` and `run (cargo)`, so that a base that does
+/// not build or does not end has something that must become true.
+fn is_synthetic(id: &str) -> bool {
+    (id.starts_with("build (") || id.starts_with("run (")) && id.ends_with(')')
+}
+
+fn plain(kind: FailureKind, summary: String) -> Failure {
+    Failure {
+        kind,
+        summary,
+        tests: Vec::new(),
+        diagnostics: Vec::new(),
+        log: String::new(),
+    }
+}
+
+/// Guards that did not pass.
+fn broken_guards(baseline: &Baseline, run: &TestRun) -> BTreeSet<TestId> {
+    baseline
+        .guards
+        .iter()
+        .filter(|id| run.outcome(id) != Outcome::Passed)
+        .cloned()
+        .collect()
+}
+
+/// Judges a run of the targets alone.
+fn assess_targets(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
+    if !run.built {
+        return Some(failure(FailureKind::DoesNotBuild, Vec::new(), run));
+    }
+    let still = |id: &&TestId| !is_synthetic(id) && run.outcome(id) != Outcome::Passed;
+    let failing: Vec<&TestId> = baseline.targets.iter().filter(still).collect();
+    (!failing.is_empty()).then(|| failure(FailureKind::TargetsFail, failing, run))
+}
+
+/// Judges a full run: every target passes, no guard fails; and where the base told of no tests because it does
+/// not build or run, every test that now appears passes, and at least one does.
+pub fn assess(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
+    if !run.built {
+        return Some(failure(FailureKind::DoesNotBuild, Vec::new(), run));
+    }
+    let not_passed = |id: &&TestId| run.outcome(id) != Outcome::Passed;
+    let named = |id: &&TestId| !is_synthetic(id);
+    let failing: Vec<&TestId> = baseline.targets.iter().filter(named).filter(not_passed).collect();
+    let broken = broken_guards(baseline, run);
+    if !run.broken.is_empty() && (!failing.is_empty() || !broken.is_empty() || baseline.run.broken.is_empty())
+    {
+        let ids = failing.into_iter().chain(&broken).collect();
+        return Some(failure(FailureKind::DoesNotEnd, ids, run));
+    }
+    if !failing.is_empty() {
+        return Some(failure(FailureKind::TargetsFail, failing, run));
+    }
+    if !broken.is_empty() {
+        return Some(failure(FailureKind::GuardsFail, broken.iter().collect(), run));
+    }
+    if baseline.targets.iter().any(|id| is_synthetic(id)) {
+        let settled = |id: &TestId| baseline.unrelated.contains(id) || baseline.flaky.contains(id);
+        let red = run.with(Outcome::Failed);
+        let red: Vec<&TestId> = red.iter().filter(|id| !settled(id)).collect();
+        if !red.is_empty() {
+            return Some(failure(FailureKind::TargetsFail, red, run));
+        }
+        if run.with(Outcome::Passed).is_empty() {
+            return Some(plain(
+                FailureKind::TargetsFail,
+                "it builds, but no test passes: nothing shows that it works".into(),
+            ));
+        }
+    }
+    None
+}
+
+/// Makes the failure of a run whose tests `ids` are not as they should be.
+fn failure(kind: FailureKind, ids: Vec<&TestId>, run: &TestRun) -> Failure {
+    let tests: Vec<TestResult> = ids.into_iter().map(|id| result_of(id, run)).collect();
+    let names: Vec<&str> = tests.iter().map(|test| test.id.as_str()).collect();
+    let names = crate::text::list(&names, 3);
+    let summary = match kind {
+        FailureKind::DoesNotBuild => match run.diagnostics.first() {
+            Some(first) => format!("the build fails: {}", crate::text::one_line(&first.message)),
+            None => "the build fails".to_owned(),
+        },
+        FailureKind::GuardsFail => format!(
+            "{} that passed before fail now: {names}",
+            count(tests.len(), "test")
+        ),
+        FailureKind::DoesNotEnd => format!("the tests do not end by themselves: {}", run.broken.join("; ")),
+        _ => format!("{} still fail: {names}", count(tests.len(), "test")),
+    };
+    Failure {
+        kind,
+        summary,
+        tests,
+        diagnostics: run.diagnostics.clone(),
+        log: run.log.clone(),
+    }
+}
+
+fn result_of(id: &TestId, run: &TestRun) -> TestResult {
+    let missing = || {
+        let reason = run
+            .broken
+            .first()
+            .map_or("the run has no result for it", String::as_str);
+        TestResult {
+            message: reason.to_owned(),
+            ..TestResult::new(id.clone(), Outcome::Missing)
+        }
+    };
+    run.tests.get(id).cloned().unwrap_or_else(missing)
+}
+
+/// `1 test`, `2 tests`.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{n} {noun}s")
+    }
+}
+
+/// What a green does not prove.
+fn caveats(baseline: &Baseline, evidence: &Evidence) -> Vec<String> {
+    let mut caveats = vec![
+        "no held-out test was run: a patch made to pass exactly the visible tests would look the same"
+            .to_owned(),
+    ];
+    if baseline.guards.is_empty() {
+        caveats.push("no test passed on the base, so nothing guards what worked before".to_owned());
+    }
+    if !baseline.flaky.is_empty() {
+        caveats.push(format!(
+            "{} flaky and decided nothing",
+            count(baseline.flaky.len(), "test")
+        ));
+    }
+    if !baseline.unrelated.is_empty() {
+        caveats.push(format!(
+            "{} failed before and were not part of the task",
+            count(baseline.unrelated.len(), "test")
+        ));
+    }
+    if !evidence.rerun_alone.is_empty() {
+        caveats.push(format!(
+            "{} passed only when run alone",
+            count(evidence.rerun_alone.len(), "guard")
+        ));
+    }
+    if evidence.sandbox == "none" {
+        caveats.push("the tests ran without a sandbox".to_owned());
+    }
+    caveats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(tests: &[(&str, Outcome)]) -> TestRun {
+        let tests = tests
+            .iter()
+            .map(|(id, outcome)| ((*id).to_owned(), TestResult::new(*id, *outcome)));
+        TestRun {
+            built: true,
+            tests: tests.collect(),
+            ..TestRun::default()
+        }
+    }
+
+    fn set(ids: &[&str]) -> BTreeSet<TestId> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    /// Asserts what a run means against a base with target `t`, guard `g`, flaky `f`, unrelated `u`.
+    fn check(run: &TestRun, expected: Option<FailureKind>) {
+        let baseline = Baseline {
+            targets: set(&["t"]),
+            guards: set(&["g"]),
+            flaky: set(&["f"]),
+            unrelated: set(&["u"]),
+            ..Baseline::default()
+        };
+        assert_eq!(
+            assess(&baseline, run).map(|failure| failure.kind),
+            expected,
+            "{run:?}"
+        );
+    }
+
+    #[test]
+    fn green_means_that_all_targets_pass_and_no_guard_fails() {
+        use Outcome::{Failed, Passed};
+        check(&run(&[("t", Passed), ("g", Passed)]), None);
+        check(
+            &run(&[("t", Passed), ("g", Passed), ("f", Failed), ("u", Failed)]),
+            None,
+        );
+        check(
+            &run(&[("t", Failed), ("g", Passed)]),
+            Some(FailureKind::TargetsFail),
+        );
+        check(
+            &run(&[("t", Passed), ("g", Failed)]),
+            Some(FailureKind::GuardsFail),
+        );
+    }
+
+    #[test]
+    fn a_test_that_is_skipped_or_missing_has_not_passed() {
+        use Outcome::{Passed, Skipped};
+        check(
+            &run(&[("t", Skipped), ("g", Passed)]),
+            Some(FailureKind::TargetsFail),
+        );
+        check(
+            &run(&[("t", Passed), ("g", Skipped)]),
+            Some(FailureKind::GuardsFail),
+        );
+        check(&run(&[("t", Passed)]), Some(FailureKind::GuardsFail));
+        check(&run(&[]), Some(FailureKind::TargetsFail));
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_is_not_green_even_with_all_results() {
+        use Outcome::Passed;
+        let mut aborted = run(&[("t", Passed), ("g", Passed)]);
+        aborted.broken.push("cargo test: killed by signal 6".into());
+        check(&aborted, Some(FailureKind::DoesNotEnd));
+    }
+
+    #[test]
+    fn where_the_base_does_not_build_every_test_that_appears_must_pass() {
+        use Outcome::{Failed, Passed};
+        let baseline = Baseline {
+            targets: set(&["build (cargo)"]),
+            ..Baseline::default()
+        };
+        let kind = |run: &TestRun| assess(&baseline, run).map(|failure| failure.kind);
+        assert_eq!(kind(&run(&[("a", Passed), ("b", Passed)])), None);
+        assert_eq!(
+            kind(&run(&[("a", Passed), ("b", Failed)])),
+            Some(FailureKind::TargetsFail)
+        );
+        assert_eq!(kind(&run(&[])), Some(FailureKind::TargetsFail));
+        assert_eq!(kind(&TestRun::default()), Some(FailureKind::DoesNotBuild));
+    }
+}

@@ -1,0 +1,198 @@
+//! Runs build and tests of all suites in a workspace and writes down what happened. It judges nothing.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::Verifier;
+use crate::diagnostic::Severity;
+use crate::process::{self, Command, Finished, Limits};
+use crate::sandbox::Policy;
+use crate::toolchain::{Invocation, Parsed, Suite};
+use crate::verdict::{Exit, Outcome, TestId, TestResult, TestRun};
+use crate::workspace::Workspace;
+
+/// Bytes of output of failed commands that a run keeps.
+const LOG: usize = 16 << 10;
+
+/// Diagnostics that a run keeps.
+const DIAGNOSTICS: usize = 50;
+
+impl Verifier {
+    /// Builds and runs all tests, or little more than `only`, in a workspace.
+    pub(super) async fn observe(
+        &self,
+        workspace: &Workspace,
+        only: Option<&BTreeSet<TestId>>,
+    ) -> Result<TestRun> {
+        let mut run = TestRun {
+            built: true,
+            exit: Some(Exit::Code(0)),
+            ..TestRun::default()
+        };
+        for suite in &self.suites {
+            self.observe_suite(suite, workspace, only, &mut run).await?;
+        }
+        run.diagnostics
+            .sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
+        run.diagnostics.truncate(DIAGNOSTICS);
+        run.load = load();
+        Ok(run)
+    }
+
+    async fn observe_suite(
+        &self,
+        suite: &Suite,
+        workspace: &Workspace,
+        only: Option<&BTreeSet<TestId>>,
+        run: &mut TestRun,
+    ) -> Result<()> {
+        let results = self.workshop.scratch.results()?;
+        let Some(built) = self.build(suite, workspace, &results, run).await? else {
+            return Ok(());
+        };
+        let before = (run.tests.len(), run.diagnostics.len());
+        let mut ended_well = true;
+        for invocation in suite.tests(&workspace.tree(), &built, only, &results, &self.launchers)? {
+            let finished = self.run(&invocation, workspace, &results, false).await?;
+            let parsed = suite.read(&invocation, &finished, &workspace.tree(), &results)?;
+            ended_well &= finished.exit.success();
+            note(run, &invocation, &finished, parsed)?;
+        }
+        let errors = run.diagnostics[before.1..]
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error);
+        if !ended_well && (errors || run.tests.len() == before.0) {
+            fail_suite(run, &format!("build ({})", label(suite)));
+        }
+        // Result files of large suites would pile up over a long run.
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(())
+    }
+
+    /// Builds a suite; `None` when that fails and the tests cannot run.
+    async fn build(
+        &self,
+        suite: &Suite,
+        workspace: &Workspace,
+        results: &Path,
+        run: &mut TestRun,
+    ) -> Result<Option<Vec<Finished>>> {
+        let mut built = Vec::new();
+        for invocation in suite.build(&workspace.tree(), &self.launchers)? {
+            let finished = self.run(&invocation, workspace, results, false).await?;
+            let parsed = suite.read(&invocation, &finished, &workspace.tree(), results)?;
+            let failed = !finished.exit.success();
+            note(run, &invocation, &finished, parsed)?;
+            built.push(finished);
+            if failed {
+                fail_suite(run, &format!("build ({})", label(suite)));
+                return Ok(suite.tests_despite_build().then_some(built));
+            }
+        }
+        Ok(Some(built))
+    }
+
+    /// Runs one invocation in the sandbox.
+    pub(super) async fn run(
+        &self,
+        invocation: &Invocation,
+        workspace: &Workspace,
+        results: &Path,
+        network: bool,
+    ) -> Result<Finished> {
+        let env = self.task.environment.iter().chain(&invocation.env);
+        let seconds = self.deadline.unwrap_or(invocation.seconds);
+        let command = Command {
+            argv: invocation.argv.iter().map(OsString::from).collect(),
+            dir: workspace.tree().join(&invocation.dir),
+            env: env.map(|(key, value)| (key.into(), value.into())).collect(),
+            limits: Limits {
+                wall: Duration::from_secs(seconds),
+                ..Limits::default()
+            },
+            logs: self.workshop.scratch.logs(),
+        };
+        let policy = Policy {
+            workspace,
+            readable: vec![self.launchers.clone()],
+            writable: vec![results.to_owned()],
+            caches: self
+                .suites
+                .iter()
+                .flat_map(|suite| suite.profile.caches.clone())
+                .collect(),
+            network,
+        };
+        let command = self.sandbox.wrap(command, &policy)?;
+        process::run(&command)
+            .await
+            .with_context(|| format!("failed to run {}", invocation.argv.join(" ")))
+    }
+}
+
+/// Writes down what an invocation did.
+fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed: Parsed) -> Result<()> {
+    run.seconds += finished.seconds;
+    for test in parsed.tests {
+        // Two results for one test (a retry, a clash of names): the worse one counts.
+        let worse = run
+            .tests
+            .get(&test.id)
+            .is_none_or(|known| known.outcome < test.outcome || known.outcome == Outcome::Passed);
+        if worse {
+            run.tests.insert(test.id.clone(), test);
+        }
+    }
+    for diagnostic in parsed.diagnostics {
+        if !run.diagnostics.contains(&diagnostic) {
+            run.diagnostics.push(diagnostic);
+        }
+    }
+    if !finished.exit.success() {
+        let log = finished.log(LOG)?;
+        let both = format!("{}\n{log}", run.log);
+        run.log = crate::text::clip(both.trim_start(), LOG).into_owned();
+        if !matches!(finished.exit, Exit::Code(_)) {
+            let command = crate::text::clip(&invocation.argv.join(" "), 200).into_owned();
+            run.broken.push(format!("{command}: {}", finished.exit));
+        }
+        run.exit = Some(finished.exit.clone());
+    }
+    Ok(())
+}
+
+/// Notes that a suite as a whole failed.
+fn fail_suite(run: &mut TestRun, id: &str) {
+    run.built = false;
+    let message = run
+        .diagnostics
+        .first()
+        .map_or_else(|| run.log.clone(), |first| first.message.clone());
+    run.tests.insert(id.to_owned(), TestResult::failed(id, message));
+}
+
+fn label(suite: &Suite) -> String {
+    if suite.dir.is_empty() {
+        suite.profile.name.clone()
+    } else {
+        format!("{} in {}", suite.profile.name, suite.dir)
+    }
+}
+
+/// The machine's one-minute load average per core; 0 where it cannot be read.
+pub fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let average: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    #[expect(clippy::cast_precision_loss, reason = "a machine has few cores")]
+    let load = average / cores as f64;
+    (load * 100.0).round() / 100.0
+}
