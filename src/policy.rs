@@ -1,1 +1,380 @@
-//! The pure function that decides the next action from the ledger.
+//! The policy decides the next action from the attempts so far. It is a pure function: a ladder of proposers,
+//! cheapest first; on each rung a fresh candidate and at most two repairs with feedback, since most repairs
+//! that ever succeed do so in the first or second round; a branch that repeats itself is left at once.
+
+use std::time::Duration;
+
+use crate::budget::{Budget, Limit, Spent};
+use crate::patch::Patch;
+use crate::record::{Event, Record};
+use crate::verdict::{Failure, Verdict};
+
+/// Rounds on one branch: a fresh candidate and two repairs.
+const ROUNDS: usize = 3;
+
+/// Candidates that reached for the verifier before the run stops.
+const CHEATS: usize = 2;
+
+/// A rung of the ladder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tier {
+    /// The proposer's name.
+    pub name: String,
+    /// Whether it reads a prompt: then feedback can help it. A search or a replay is asked until it has no
+    /// more.
+    pub reads_prompt: bool,
+}
+
+/// One turn of the loop, as the ledger tells it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// The rung.
+    pub tier: usize,
+    /// The proposer.
+    pub model: String,
+    /// The candidate, if one was found.
+    pub patch: Option<Patch>,
+    /// The candidate as a unified diff.
+    pub diff: String,
+    /// What the verifier said.
+    pub verdict: Option<Verdict>,
+    /// Why there was no candidate, if the proposer declined.
+    pub declined: Option<String>,
+    /// What it cost, or what it may have cost if the answer was lost.
+    pub spent: Spent,
+}
+
+impl Attempt {
+    /// What it failed with, if it was judged red.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.verdict {
+            Some(Verdict::Red(failure)) => Some(failure),
+            Some(Verdict::Green(_) | Verdict::Rejected { .. }) | None => None,
+        }
+    }
+}
+
+/// The attempts that a ledger tells of.
+pub fn attempts(records: &[Record]) -> Vec<Attempt> {
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::Asked {
+                attempt,
+                tier,
+                model,
+                most,
+                ..
+            } => {
+                let attempt = Attempt {
+                    number: *attempt,
+                    tier: *tier,
+                    model: model.clone(),
+                    spent: *most,
+                    ..Attempt::default()
+                };
+                attempts.push(attempt);
+            }
+            Event::Replied { spent, .. } => with_last(&mut attempts, |last| last.spent = *spent),
+            Event::Declined { reason, spent, .. } => with_last(&mut attempts, |last| {
+                last.spent = *spent;
+                last.declined = Some(reason.clone());
+            }),
+            Event::Proposed { patch, diff, .. } => with_last(&mut attempts, |last| {
+                last.patch = Some(patch.clone());
+                last.diff.clone_from(diff);
+            }),
+            Event::Judged { verdict, .. } => {
+                with_last(&mut attempts, |last| last.verdict = Some(verdict.clone()))
+            }
+            Event::Started { .. }
+            | Event::Resumed { .. }
+            | Event::Based { .. }
+            | Event::SetUp { .. }
+            | Event::Measured { .. }
+            | Event::Decided { .. }
+            | Event::Minimised { .. }
+            | Event::Ended { .. } => {}
+        }
+    }
+    attempts
+}
+
+fn with_last(attempts: &mut [Attempt], change: impl FnOnce(&mut Attempt)) {
+    if let Some(last) = attempts.last_mut() {
+        change(last);
+    }
+}
+
+/// What was spent over all attempts.
+pub fn spent(attempts: &[Attempt]) -> Spent {
+    attempts.iter().fold(Spent::default(), |mut sum, attempt| {
+        sum += attempt.spent;
+        sum
+    })
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Ask the proposer on this rung for a candidate, knowing only one line per earlier attempt.
+    Fresh(usize),
+    /// Ask the proposer on this rung to mend its last candidate.
+    Repair(usize),
+    /// The ladder is climbed.
+    GiveUp,
+    /// A limit is reached.
+    OutOfBudget(Limit),
+}
+
+/// An action with its reason and what else could have been done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+    /// What else could have been done.
+    pub alternatives: Vec<String>,
+}
+
+/// Decides the next action.
+pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Duration) -> Decision {
+    let made = u32::try_from(
+        attempts
+            .iter()
+            .filter(|attempt| attempt.declined.is_none())
+            .count(),
+    )
+    .unwrap_or(u32::MAX);
+    if let Some(limit) = budget.exhausted(made, &spent(attempts), elapsed) {
+        return decide(
+            Action::OutOfBudget(limit),
+            format!("the budget of {limit} is spent"),
+            &[],
+        );
+    }
+    let Some(last) = attempts.last() else {
+        return match tiers.first() {
+            Some(tier) => decide(
+                Action::Fresh(0),
+                format!("{} is the cheapest proposer", tier.name),
+                &[],
+            ),
+            None => decide(Action::GiveUp, "there is no proposer".to_owned(), &[]),
+        };
+    };
+    if let Some(reason) = &last.declined {
+        return climb(
+            last.tier,
+            tiers,
+            &format!("{} has no candidate: {reason}", last.model),
+        );
+    }
+    if matches!(last.verdict, Some(Verdict::Rejected { .. })) {
+        let cheats = attempts
+            .iter()
+            .filter(|attempt| matches!(attempt.verdict, Some(Verdict::Rejected { .. })))
+            .count();
+        return if cheats < CHEATS {
+            decide(
+                Action::Fresh(last.tier),
+                "the candidate reached for the verifier: its context is discarded".into(),
+                &["stop"],
+            )
+        } else {
+            decide(
+                Action::GiveUp,
+                format!("{cheats} candidates reached for the verifier"),
+                &["ask afresh"],
+            )
+        };
+    }
+    if !tiers.get(last.tier).is_some_and(|tier| tier.reads_prompt) {
+        return decide(
+            Action::Fresh(last.tier),
+            format!("{} may have another candidate", last.model),
+            &["climb"],
+        );
+    }
+    let branch = branch(attempts);
+    if let Some(reason) = stuck(attempts, branch) {
+        return leave(last.tier, tiers, &reason);
+    }
+    if branch.len() < ROUNDS {
+        let reason = format!(
+            "round {} of {ROUNDS} on this branch, with what failed",
+            branch.len() + 1
+        );
+        return decide(Action::Repair(last.tier), reason, &["ask afresh", "climb"]);
+    }
+    leave(
+        last.tier,
+        tiers,
+        &format!("{ROUNDS} rounds on this branch did not help"),
+    )
+}
+
+/// The attempts since the last fresh one on the present rung: blocks of at most [`ROUNDS`].
+fn branch(attempts: &[Attempt]) -> &[Attempt] {
+    let tier = attempts.last().map_or(0, |last| last.tier);
+    let same = attempts
+        .iter()
+        .rev()
+        .take_while(|attempt| attempt.tier == tier && attempt.declined.is_none());
+    let rung = &attempts[attempts.len() - same.count()..];
+    let mut start = 0;
+    for at in 1..rung.len() {
+        if at - start == ROUNDS
+            || stuck(&attempts[..attempts.len() - rung.len() + at], &rung[start..at]).is_some()
+        {
+            start = at;
+        }
+    }
+    &rung[start..]
+}
+
+/// Why the branch leads nowhere: a candidate that was tried before, or the same failure twice in a row.
+fn stuck(attempts: &[Attempt], branch: &[Attempt]) -> Option<String> {
+    let (last, earlier) = attempts.split_last()?;
+    if last.patch.is_some() && earlier.iter().any(|attempt| attempt.patch == last.patch) {
+        return Some("the same candidate was tried before".to_owned());
+    }
+    let [.., before, last] = branch else { return None };
+    let (before, last) = (before.failure()?.signature(), last.failure()?.signature());
+    (before == last).then(|| "two candidates failed in the same way".to_owned())
+}
+
+/// Leaves the branch: up the ladder, or afresh on its last rung while attempts are left.
+fn leave(tier: usize, tiers: &[Tier], reason: &str) -> Decision {
+    match tiers.get(tier + 1) {
+        Some(_) => climb(tier, tiers, reason),
+        None => decide(
+            Action::Fresh(tier),
+            format!("{reason}; the context is discarded"),
+            &["stop"],
+        ),
+    }
+}
+
+fn climb(tier: usize, tiers: &[Tier], reason: &str) -> Decision {
+    match tiers.get(tier + 1) {
+        Some(next) => decide(
+            Action::Fresh(tier + 1),
+            format!("{reason}; {} is next", next.name),
+            &["stop"],
+        ),
+        None => decide(Action::GiveUp, reason.to_owned(), &[]),
+    }
+}
+
+fn decide(action: Action, reason: String, alternatives: &[&str]) -> Decision {
+    Decision {
+        action,
+        reason,
+        alternatives: alternatives.iter().map(|text| (*text).to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patch::{File, RepoPath};
+    use crate::verdict::{FailureKind, TestResult};
+
+    fn tiers() -> Vec<Tier> {
+        [("repair", false), ("small", true), ("large", true)]
+            .map(|(name, reads_prompt)| Tier {
+                name: name.to_owned(),
+                reads_prompt,
+            })
+            .to_vec()
+    }
+
+    /// An attempt written as `tier:patch:failing test`, or `tier:-` for a declined one.
+    fn attempt(word: &str) -> Attempt {
+        let parts: Vec<&str> = word.split(':').collect();
+        let base = Attempt {
+            tier: parts[0].parse().unwrap(),
+            ..Attempt::default()
+        };
+        match parts[1..] {
+            ["-"] => Attempt {
+                declined: Some("no more".into()),
+                ..base
+            },
+            ["cheat"] => Attempt {
+                verdict: Some(Verdict::Rejected {
+                    violations: Vec::new(),
+                }),
+                ..base
+            },
+            [patch, test] => {
+                let failure = Failure {
+                    kind: FailureKind::TargetsFail,
+                    summary: String::new(),
+                    tests: vec![TestResult::failed(test, "")],
+                    diagnostics: Vec::new(),
+                    log: String::new(),
+                };
+                let patch = Patch([(RepoPath::new("a").unwrap(), Some(File::plain(patch)))].into());
+                Attempt {
+                    patch: Some(patch),
+                    verdict: Some(Verdict::Red(failure)),
+                    ..base
+                }
+            }
+            _ => panic!("{word} is not an attempt"),
+        }
+    }
+
+    fn check(attempts: &str, expected: &Action) {
+        let attempts: Vec<Attempt> = attempts.split_whitespace().map(attempt).collect();
+        let budget = Budget {
+            attempts: Some(8),
+            ..Budget::default()
+        };
+        assert_eq!(
+            &next(&attempts, &tiers(), &budget, Duration::ZERO).action,
+            expected,
+            "{attempts:?}"
+        );
+    }
+
+    #[test]
+    fn the_ladder_is_climbed_from_the_cheapest_rung() {
+        check("", &Action::Fresh(0));
+        check("0:a:t", &Action::Fresh(0));
+        check("0:a:t 0:-", &Action::Fresh(1));
+        check("0:- 1:a:t", &Action::Repair(1));
+        check("0:- 1:a:t 1:b:u", &Action::Repair(1));
+        check("0:- 1:a:t 1:b:u 1:c:v", &Action::Fresh(2));
+        check("0:- 1:- 2:-", &Action::GiveUp);
+    }
+
+    #[test]
+    fn a_branch_that_repeats_itself_is_left() {
+        check("0:- 1:a:t 1:b:t", &Action::Fresh(2));
+        check("0:- 1:a:t 1:a:t", &Action::Fresh(2));
+        check("0:- 1:a:t 1:b:u 1:a:t", &Action::Fresh(2));
+        check("0:- 1:- 2:a:t 2:b:u 2:c:v", &Action::Fresh(2));
+        check("0:- 1:- 2:a:t 2:b:u 2:c:v 2:d:w", &Action::Repair(2));
+        check("0:- 1:- 2:a:t 2:b:t 2:c:t", &Action::Repair(2));
+    }
+
+    #[test]
+    fn a_cheat_gets_one_fresh_try() {
+        check("0:- 1:cheat", &Action::Fresh(1));
+        check("0:- 1:cheat 1:cheat", &Action::GiveUp);
+    }
+
+    #[test]
+    fn the_budget_ends_the_run_whatever_else_holds() {
+        check(
+            "1:a:1 1:b:2 1:c:3 2:d:4 2:e:5 2:f:6 2:g:7 2:h:8",
+            &Action::OutOfBudget(Limit::Attempts),
+        );
+    }
+}

@@ -84,6 +84,8 @@ pub enum Event {
     Asked {
         /// The attempt, from 1.
         attempt: u32,
+        /// The rung of the ladder, from 0.
+        tier: usize,
         /// The proposer.
         model: String,
         /// What it is told; empty for proposers that take no prompt.
@@ -159,6 +161,11 @@ pub enum Event {
         outcome: Outcome,
         /// What was spent.
         spent: Spent,
+        /// Wall time of this process, in seconds.
+        seconds: f64,
+        /// The part of it that was spent waiting for git, set-up, build, test and agent processes; the rest is
+        /// regreen's own and the models'.
+        waited: f64,
     },
 }
 
