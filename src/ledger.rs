@@ -80,6 +80,11 @@ impl Ledger {
         self.before + self.start.elapsed().as_secs_f64()
     }
 
+    /// Seconds since this process took the run up.
+    pub fn here(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
     /// Appends a record and syncs it to the disk.
     pub fn write(&mut self, event: Event) -> Result<()> {
         let record = Record {

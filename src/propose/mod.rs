@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::budget::Spent;
 use crate::patch::Patch;
 use crate::verdict::{Baseline, Failure};
-use crate::workspace::Workspace;
+use crate::verify::Verifier;
 
 /// What a proposer may know when it is asked.
 pub struct Ask<'a> {
@@ -22,8 +22,9 @@ pub struct Ask<'a> {
     pub baseline: &'a Baseline,
     /// What the last candidate failed with, for proposers that search.
     pub failure: &'a Failure,
-    /// A fresh workspace on the base, for proposers that edit files themselves.
-    pub workspace: &'a Workspace,
+    /// The verifier, whose workshop gives workspaces on the base to proposers that edit files themselves, and
+    /// which proposers that search may ask whether a candidate builds.
+    pub verifier: &'a Verifier,
     /// Wall time that the proposer may take.
     pub time: Duration,
 }

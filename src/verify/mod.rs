@@ -126,6 +126,13 @@ impl Verifier {
             .is_none())
     }
 
+    /// Builds a candidate and runs no test: how far a proposer that searches has come.
+    pub async fn build_only(&self, candidate: &Patch) -> Result<TestRun> {
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        self.observe_build(&workspace).await
+    }
+
     /// One round in one workspace: `None` when it is green.
     async fn run_round(
         &self,
@@ -194,7 +201,8 @@ fn is_synthetic(id: &str) -> bool {
     (id.starts_with("build (") || id.starts_with("run (")) && id.ends_with(')')
 }
 
-fn plain(kind: FailureKind, summary: String) -> Failure {
+/// A failure with no more than a kind and a sentence.
+pub fn plain(kind: FailureKind, summary: String) -> Failure {
     Failure {
         kind,
         summary,

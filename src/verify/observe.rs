@@ -134,6 +134,22 @@ impl Verifier {
     }
 }
 
+fn blank() -> TestRun {
+    TestRun {
+        built: true,
+        exit: Some(Exit::Code(0)),
+        ..TestRun::default()
+    }
+}
+
+fn finish(mut run: TestRun) -> TestRun {
+    run.diagnostics
+        .sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
+    run.diagnostics.truncate(DIAGNOSTICS);
+    run.load = load();
+    run
+}
+
 /// Writes down what an invocation did.
 fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed: Parsed) -> Result<()> {
     run.seconds += finished.seconds;
