@@ -28,19 +28,21 @@ impl Verifier {
         workspace: &Workspace,
         only: Option<&BTreeSet<TestId>>,
     ) -> Result<TestRun> {
-        let mut run = TestRun {
-            built: true,
-            exit: Some(Exit::Code(0)),
-            ..TestRun::default()
-        };
+        let mut run = blank();
         for suite in &self.suites {
             self.observe_suite(suite, workspace, only, &mut run).await?;
         }
-        run.diagnostics
-            .sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
-        run.diagnostics.truncate(DIAGNOSTICS);
-        run.load = load();
-        Ok(run)
+        Ok(finish(run))
+    }
+
+    /// Builds every suite in a workspace.
+    pub(super) async fn observe_build(&self, workspace: &Workspace) -> Result<TestRun> {
+        let mut run = blank();
+        let results = self.workshop.scratch.results()?;
+        for suite in &self.suites {
+            self.build(suite, workspace, &results, &mut run).await?;
+        }
+        Ok(finish(run))
     }
 
     async fn observe_suite(
