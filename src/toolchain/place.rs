@@ -3,6 +3,11 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::workspace::read_beneath;
+
+/// Of a source file at most this many bytes are read.
+const SOURCE: u64 = 4 << 20;
+
 /// The folder that a tool ran in.
 #[derive(Clone, Debug)]
 pub struct Place {
@@ -39,6 +44,21 @@ impl Place {
         } else {
             normal(&Path::new(dir).join(path))
         }
+    }
+
+    /// Whether the tree has this file, no link on the way.
+    pub fn holds(&self, located: &str) -> bool {
+        read_beneath(self.tree(), located, 0).is_ok()
+    }
+
+    /// A file of the tree, no link on the way; the first [`SOURCE`] bytes.
+    pub fn read(&self, located: &str) -> Option<Vec<u8>> {
+        read_beneath(self.tree(), located, SOURCE).ok()
+    }
+
+    /// The repository, absolute.
+    pub fn tree(&self) -> &Path {
+        &self.roots[0]
     }
 
     /// A path as a tool printed it, relative to the suite's folder: what test ids hold (their prefix comes
