@@ -30,6 +30,9 @@ pub struct Spent {
     pub completion_tokens: u64,
     /// US dollars.
     pub usd: f64,
+    /// Whether some of it is an estimate, because a server did not say what it counted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub estimated: bool,
 }
 
 impl Spent {
@@ -44,6 +47,7 @@ impl std::ops::AddAssign for Spent {
         self.prompt_tokens += other.prompt_tokens;
         self.completion_tokens += other.completion_tokens;
         self.usd += other.usd;
+        self.estimated |= other.estimated;
     }
 }
 
@@ -127,11 +131,12 @@ mod tests {
             prompt_tokens: 600,
             completion_tokens: 100,
             usd: 0.4,
+            ..Spent::default()
         };
         let call = |prompt_tokens, usd| Spent {
             prompt_tokens,
-            completion_tokens: 0,
             usd,
+            ..Spent::default()
         };
         assert_eq!(budget.refuses(&spent, &call(300, 0.1)), None);
         assert_eq!(budget.refuses(&spent, &call(301, 0.0)), Some(Limit::Tokens));

@@ -1,6 +1,11 @@
 //! A proposer makes candidates: the embedded repair engine, an LLM, a command (any agent CLI), a replay.
 //! This is the one trait of regreen, because money, network and chance enter here.
 
+pub mod prices;
+pub mod llm;
+pub mod command;
+pub mod replay;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
