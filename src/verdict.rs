@@ -123,9 +123,31 @@ pub struct TestRun {
 }
 
 impl TestRun {
-    /// The outcome of a test in this run.
+    /// The outcome of a test in this run. An id without a result of its own may name what holds tests, a file
+    /// that did not load on the base and now does: it passes when some test in it passes and none fails.
     pub fn outcome(&self, id: &str) -> Outcome {
-        self.tests.get(id).map_or(Outcome::Missing, |test| test.outcome)
+        self.tests
+            .get(id)
+            .map_or_else(|| self.outcome_within(id), |test| test.outcome)
+    }
+
+    fn outcome_within(&self, id: &str) -> Outcome {
+        let inside = |other: &str| {
+            let rest = other.strip_prefix(id).unwrap_or_default();
+            // pytest and folders, unittest, the JavaScript runners.
+            ["::", "/", ".", " > "].iter().any(|mark| rest.starts_with(mark))
+        };
+        let outcomes: BTreeSet<Outcome> = self
+            .tests
+            .range(id.to_owned()..)
+            .take_while(|(other, _)| other.starts_with(id))
+            .filter(|(other, _)| inside(other))
+            .map(|(_, test)| test.outcome)
+            .collect();
+        [Outcome::Failed, Outcome::Passed, Outcome::Skipped]
+            .into_iter()
+            .find(|outcome| outcomes.contains(outcome))
+            .unwrap_or(Outcome::Missing)
     }
 
     /// The tests with this outcome.
@@ -247,4 +269,42 @@ pub enum Verdict {
         /// What it tried, in sentences.
         violations: Vec<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_may_name_a_file_of_tests() {
+        let results = [
+            ("t/a.py::one", Outcome::Passed),
+            ("t/a.py::two", Outcome::Skipped),
+            ("t/b.py::one", Outcome::Passed),
+            ("t/b.py::two", Outcome::Failed),
+            ("t/c.js", Outcome::Failed),
+            ("t/c.js > d > e", Outcome::Passed),
+        ];
+        let tests = results
+            .into_iter()
+            .map(|(id, outcome)| (id.to_owned(), TestResult::new(id, outcome)))
+            .collect();
+        let run = TestRun {
+            tests,
+            ..TestRun::default()
+        };
+        let cases = [
+            ("t/a.py::one", Outcome::Passed),
+            ("t/a.py", Outcome::Passed),
+            ("t/b.py", Outcome::Failed),
+            ("t/c.js > d", Outcome::Passed),
+            ("t/c.js", Outcome::Failed),
+            ("t/a.py::o", Outcome::Missing),
+            ("t/a.p", Outcome::Missing),
+            ("", Outcome::Missing),
+        ];
+        for (id, outcome) in cases {
+            assert_eq!(run.outcome(id), outcome, "{id}");
+        }
+    }
 }

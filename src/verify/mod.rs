@@ -184,11 +184,12 @@ impl Verifier {
     ) -> Result<()> {
         let again = self.observe(workspace, Some(broken)).await?;
         for id in broken {
-            if again.outcome(id) == Outcome::Passed {
+            let Some(test) = again.tests.get(id) else { continue };
+            if test.outcome == Outcome::Passed {
                 evidence
                     .rerun_alone
                     .push(format!("{id} (load {:.1} per core)", run.load));
-                run.tests.insert(id.clone(), again.tests[id].clone());
+                run.tests.insert(id.clone(), test.clone());
             }
         }
         Ok(())
