@@ -1,3 +1,5 @@
 //! The `regreen` binary.
 
-fn main() {}
+fn main() {
+    regreen::sandbox::launch_if_asked();
+}

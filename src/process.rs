@@ -12,9 +12,9 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::verdict::Exit;
@@ -182,6 +182,13 @@ pub fn waited() -> Duration {
     Duration::from_nanos(WAITED.load(Ordering::Relaxed))
 }
 
+/// A program that starts another one, as a sandbox does, and cannot, writes why into a file of this name in the
+/// log folder: [`run`] fails with it.
+pub const TROUBLE: &str = "trouble";
+
+/// Such a program that ends the other one because it broke a limit writes the limit's name into this file.
+pub const LIMIT: &str = "limit";
+
 /// How often a running child's output files are looked at.
 const WATCH: Duration = Duration::from_millis(100);
 
@@ -215,7 +222,7 @@ pub async fn run(command: &Command) -> Result<Finished> {
             }
         }
     };
-    drop(group);
+    group.end().await;
     let seconds = start.elapsed();
     WAITED.fetch_add(
         u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX),
@@ -227,6 +234,13 @@ pub async fn run(command: &Command) -> Result<Finished> {
             bytes: file.metadata()?.len(),
         })
     };
+    if let Ok(trouble) = std::fs::read_to_string(command.logs.join(TROUBLE)) {
+        bail!("failed to start {}: {trouble}", command.shown());
+    }
+    let exit = match std::fs::read_to_string(command.logs.join(LIMIT)) {
+        Ok(limit) => Exit::LimitBroken(limit),
+        Err(_) => exit,
+    };
     Ok(Finished {
         exit,
         stdout: captured(out)?,
@@ -235,18 +249,37 @@ pub async fn run(command: &Command) -> Result<Finished> {
     })
 }
 
+/// How long a child that was asked to end may take: a sandbox's launcher needs a moment to end what is in the box.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// A child with its process group, which ends when this is dropped.
 struct Group {
     child: tokio::process::Child,
     id: Option<Pid>,
 }
 
+impl Group {
+    /// Asks the child to end, waits until it has, and ends what is left of its group.
+    async fn end(mut self) {
+        if let Some(id) = self.id.filter(|_| self.child.id().is_some()) {
+            let _ = kill(id, Signal::SIGTERM);
+            let _ = tokio::time::timeout(GRACE, self.child.wait()).await;
+        }
+    }
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            // The group may be gone already, which is as good.
-            let _ = killpg(id, Signal::SIGKILL);
+        let Some(id) = self.id else { return };
+        // When the future was dropped nobody has asked yet.
+        if self.child.id().is_some() && kill(id, Signal::SIGTERM).is_ok() {
+            let asked = Instant::now();
+            while asked.elapsed() < GRACE && matches!(self.child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
         }
+        // The group may be gone already, which is as good.
+        let _ = killpg(id, Signal::SIGKILL);
     }
 }
 

@@ -189,6 +189,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// A workspace with nothing in it.
+    pub fn empty(root: PathBuf) -> Result<Workspace> {
+        let workspace = Workspace { root };
+        for folder in [workspace.tree(), workspace.home(), workspace.tmp()] {
+            fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        }
+        Ok(workspace)
+    }
+
     /// The folder that holds the three.
     pub fn root(&self) -> &Path {
         &self.root

@@ -4,4 +4,5 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod attacks;
 mod models;

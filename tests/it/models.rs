@@ -243,6 +243,7 @@ async fn ask_alone(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
                 path: vec!["/usr/bin".into(), "/bin".into()],
                 ..Host::default()
             },
+            launcher: env!("CARGO_BIN_EXE_regreen").into(),
         },
         suites: Vec::new(),
         launchers: folder.path().to_owned(),

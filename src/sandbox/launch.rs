@@ -1,0 +1,561 @@
+//! The order of events in a launcher. Up to three processes stand between regreen and a command:
+//!
+//! - the *launcher*, outside of the box, watches regreen: when that is gone, however it ended, or asks with a
+//!   signal, the box ends;
+//! - the *keeper*, process 1 of the box's own pid namespace, builds the root, reaps, watches the limits; when it
+//!   ends, the kernel ends everything in the box. Where there are no namespaces the launcher keeps the command
+//!   itself, as subreaper of everything that comes of it;
+//! - the *command*, which puts up the last fences around itself and then executes the program.
+//!
+//! The launcher ends as the command ended. What else it has to say lies in files in the command's log folder,
+//! which no command can reach: see [`crate::process::TROUBLE`] and [`crate::process::LIMIT`].
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
+
+use super::filter::Sockets;
+use super::{Level, Spec, fence, filter, root, sys};
+use crate::process::{LIMIT, TROUBLE};
+
+/// The first argument that makes this program a launcher.
+pub const WORD: &str = "__box";
+
+/// What the names of the command's variables begin with in the launcher's environment.
+pub const PREFIX: &str = "box:";
+
+/// Exit statuses of a program that cannot be executed, as shells have them.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+
+/// Becomes a launcher, and never returns, when the arguments ask for it. `main` calls this before anything else,
+/// since forking needs a process of one thread.
+pub fn launch_if_asked() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_none_or(|word| word != WORD) {
+        return;
+    }
+    // What regreen has open is not for the box. Fails only before Linux 5.9, where nothing is left to close:
+    // all that regreen opens closes by itself when a program is executed.
+    let _ = sys::close_from(3);
+    let spec = arguments.next().unwrap_or_default();
+    let ending = serde_json::from_slice::<Spec>(spec.as_bytes())
+        .context("failed to read what to launch")
+        .map(|spec| launch(&spec, &arguments.collect::<Vec<_>>()));
+    match ending {
+        Ok(ending) => end_as(&ending),
+        Err(error) => {
+            eprintln!("regreen: {error:#}");
+            std::process::exit(1);
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+enum Ending {
+    Code(i32),
+    Signal(i32),
+    /// It broke this limit.
+    Limit(String),
+    /// It was never started.
+    Trouble(String),
+}
+
+/// Leaves word where regreen looks for it, and ends this process in the same way.
+fn end_as(ending: &Ending) -> ! {
+    match ending {
+        Ending::Code(code) => std::process::exit(*code),
+        Ending::Limit(_) | Ending::Trouble(_) => std::process::exit(1),
+        Ending::Signal(number) => {
+            let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+            if let Ok(signal) = Signal::try_from(*number) {
+                // The two that cannot be reset need no resetting.
+                let _ = sys::reset_signal(signal);
+                let _ = kill(getpid(), signal);
+                let mut unblocked = SigSet::empty();
+                unblocked.add(signal);
+                let _ = unblocked.thread_unblock();
+            }
+            std::process::exit(128 + number)
+        }
+    }
+}
+
+/// Runs the command to its end.
+fn launch(spec: &Spec, argv: &[OsString]) -> Ending {
+    let ending = match spec.level {
+        Level::Namespaces => launch_in_namespaces(spec, argv),
+        Level::Landlock | Level::None => launch_here(spec, argv),
+    };
+    let ending = ending.unwrap_or_else(|error| Ending::Trouble(format!("{error:#}")));
+    let told = match &ending {
+        Ending::Code(_) | Ending::Signal(_) => Ok(()),
+        Ending::Limit(which) => fs::write(spec.logs.join(LIMIT), which),
+        Ending::Trouble(why) => fs::write(spec.logs.join(TROUBLE), why),
+    };
+    if let Err(error) = told {
+        eprintln!("regreen: failed to write to {}: {error}", spec.logs.display());
+    }
+    ending
+}
+
+fn launch_in_namespaces(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
+    let watch = Watch::start(Some(spec.parent))?;
+    let owners = spec.owner.map(map_owners).transpose()?;
+    if spec.owner.is_none() {
+        enter_user_namespace()?;
+    }
+    unshare(CloneFlags::CLONE_NEWPID).context("failed to make a pid namespace")?;
+    let (mut reader, writer) = pipe()?;
+    let Some(keeper) = sys::fork()? else {
+        drop(reader);
+        let ending = keep_in_namespaces(spec, argv, owners.as_ref(), &writer);
+        let ending = ending.unwrap_or_else(|error| Ending::Trouble(format!("{error:#}")));
+        tell(writer, &ending);
+        std::process::exit(0);
+    };
+    drop(writer);
+    let gone = watch.until_end(keeper, None)?;
+    let mut told = String::new();
+    reader.read_to_string(&mut told)?;
+    // The first line counts: a command that could not be executed says so before its keeper says how it ended.
+    match told.lines().next() {
+        Some(line) => Ok(serde_json::from_str(line)?),
+        None => Ok(gone),
+    }
+}
+
+/// Process 1 of the box. Only returns an ending; the kernel ends what is left when this process does.
+fn keep_in_namespaces(
+    spec: &Spec,
+    argv: &[OsString],
+    owners: Option<&File>,
+    report: &File,
+) -> Result<Ending> {
+    let mut spaces = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    if !spec.network {
+        spaces |= CloneFlags::CLONE_NEWNET;
+    }
+    unshare(spaces).context("failed to make namespaces")?;
+    root::enter(spec, owners)?;
+    nix::unistd::sethostname("regreen")?;
+    if !spec.network {
+        sys::raise_loopback().context("failed to bring the loopback up")?;
+    }
+    if let Some(owner) = spec.owner {
+        become_user(owner)?;
+    }
+    end_with_parent(report)?;
+    // Nobody in the box may look into this process or change it.
+    prctl::set_dumpable(false)?;
+    let watch = Watch::start(None)?;
+    let Some(command) = sys::fork()? else {
+        never_returns(run(spec, argv), report)
+    };
+    watch.until_end(command, spec.memory)
+}
+
+/// Where there are no namespaces: the launcher keeps the command itself.
+fn launch_here(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
+    prctl::set_child_subreaper(true)?;
+    let watch = Watch::start(Some(spec.parent))?;
+    let (mut reader, writer) = pipe()?;
+    let Some(command) = sys::fork()? else {
+        drop(reader);
+        never_returns(end_with_parent(&writer).and_then(|()| run(spec, argv)), &writer)
+    };
+    drop(writer);
+    let ending = watch.until_end(command, spec.memory)?;
+    end_all()?;
+    let mut told = String::new();
+    reader.read_to_string(&mut told)?;
+    match told.lines().next() {
+        Some(line) => Ok(serde_json::from_str(line)?),
+        None => Ok(ending),
+    }
+}
+
+/// What the command's process does when it could not become the command.
+fn never_returns(result: Result<Infallible>, report: &File) -> ! {
+    let Err(error) = result;
+    if let Some(Unstartable { program, errno }) = error.downcast_ref() {
+        eprintln!("regreen: failed to start {program}: {}", errno.desc());
+        std::process::exit(if *errno == Errno::ENOENT {
+            NOT_FOUND
+        } else {
+            NOT_EXECUTABLE
+        });
+    }
+    tell(report, &Ending::Trouble(format!("{error:#}")));
+    std::process::exit(1);
+}
+
+fn pipe() -> Result<(File, File)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    Ok((reader.into(), writer.into()))
+}
+
+fn tell(mut report: impl Write, ending: &Ending) {
+    if let Ok(line) = serde_json::to_string(ending) {
+        // Nobody reads when the launcher is gone, and then nobody needs to know.
+        let _ = writeln!(report, "{line}");
+    }
+}
+
+/// Lets this process end when the one that made it does, whose reading end of `report` tells whether it still
+/// lives.
+fn end_with_parent(report: &File) -> Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let mut polled = [PollFd::new(report.as_fd(), PollFlags::empty())];
+    poll(&mut polled, PollTimeout::ZERO)?;
+    let alone = polled[0]
+        .revents()
+        .is_some_and(|events| events.contains(PollFlags::POLLERR));
+    ensure!(!alone, "the launcher is gone");
+    Ok(())
+}
+
+/// A user namespace in which this user is nobody else, but may mount.
+fn enter_user_namespace() -> Result<()> {
+    let (user, group) = (Uid::effective(), Gid::effective());
+    unshare(CloneFlags::CLONE_NEWUSER).context("failed to make a user namespace")?;
+    // Root of an outer user namespace is a plain user here.
+    let inner = |id: u32| if id == 0 { 1000 } else { id };
+    let write = |name: &str, text: String| {
+        fs::write(format!("/proc/self/{name}"), text).with_context(|| format!("failed to write {name}"))
+    };
+    write("setgroups", "deny".into())?;
+    write("uid_map", format!("{} {user} 1", inner(user.as_raw())))?;
+    write("gid_map", format!("{} {group} 1", inner(group.as_raw())))
+}
+
+/// A user namespace that says: what belongs to root on disk belongs to `owner` in the box.
+fn map_owners(owner: u32) -> Result<File> {
+    let (told, teller) = pipe()?;
+    let (held, holder) = pipe()?;
+    let Some(child) = sys::fork()? else {
+        drop((told, holder));
+        let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok();
+        let _ = (&teller).write_all(&[u8::from(made)]);
+        let _ = (&held).read(&mut [0]);
+        std::process::exit(0);
+    };
+    drop((teller, held));
+    let mut made = [0];
+    let answered = (&told).read(&mut made);
+    let namespace = write_owner_map(child, owner);
+    drop(holder);
+    waitpid(child, None)?;
+    ensure!(answered? == 1 && made == [1], "failed to make a user namespace");
+    namespace
+}
+
+fn write_owner_map(child: Pid, owner: u32) -> Result<File> {
+    for name in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{child}/{name}"), format!("0 {owner} 1"))
+            .with_context(|| format!("failed to write {name}"))?;
+    }
+    Ok(File::open(format!("/proc/{child}/ns/user"))?)
+}
+
+/// Stops being root.
+fn become_user(id: u32) -> Result<()> {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    nix::unistd::setgroups(&[])?;
+    nix::unistd::setresgid(group, group, group)?;
+    nix::unistd::setresuid(user, user, user).context("failed to stop being root")
+}
+
+/// A program that cannot be executed: the repository's fault, not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to start {program}: {errno}")]
+struct Unstartable {
+    program: String,
+    errno: Errno,
+}
+
+/// Becomes the command.
+fn run(spec: &Spec, argv: &[OsString]) -> Result<Infallible> {
+    nix::unistd::setsid()?;
+    if spec.level == Level::Namespaces {
+        // A namespace more, in which processes are counted for this box alone and which owns none of its
+        // mounts. Where the machine allows no more of them the box holds without.
+        prctl::set_dumpable(true)?;
+        let _ = enter_user_namespace();
+    }
+    limits(spec)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    if let Err(errno) = nix::unistd::chdir(&spec.dir) {
+        let program = format!("in {}", spec.dir.display());
+        return Err(Unstartable { program, errno }.into());
+    }
+    if spec.level != Level::None {
+        sys::drop_capabilities().context("failed to drop the capabilities")?;
+        prctl::set_no_new_privs()?;
+        fence::install(spec)?;
+        filter::install(match (spec.level, spec.network) {
+            (Level::Namespaces | Level::None, _) => Sockets::Any,
+            (Level::Landlock, true) => Sockets::Internet,
+            (Level::Landlock, false) => Sockets::None,
+        })?;
+    }
+    sys::close_from_on_exec(3)?;
+    sys::reset_signal(Signal::SIGPIPE)?;
+    SigSet::all().thread_unblock()?;
+    Err(execute(argv, &environment()).into())
+}
+
+fn limits(spec: &Spec) -> Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for (resource, value) in [
+        (Resource::RLIMIT_CPU, spec.cpu),
+        (Resource::RLIMIT_NPROC, spec.processes),
+        (Resource::RLIMIT_FSIZE, spec.file_size),
+    ] {
+        if let Some(value) = value {
+            let (_, hard) = getrlimit(resource)?;
+            let value = value.min(hard);
+            // One second between the signal that can be caught and the one that cannot.
+            let hard = if resource == Resource::RLIMIT_CPU {
+                hard.min(value.saturating_add(1))
+            } else {
+                value
+            };
+            setrlimit(resource, value, hard)?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the launcher's environment is the command's, disguised"
+)]
+fn environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| {
+            let key = key.as_bytes().strip_prefix(PREFIX.as_bytes())?;
+            Some((OsString::from_vec(key.to_vec()), value))
+        })
+        .collect()
+}
+
+/// Executes the program as a shell finds it; only returns when that fails.
+fn execute(argv: &[OsString], env: &[(OsString, OsString)]) -> Unstartable {
+    let program = argv.first().cloned().unwrap_or_default();
+    let failed = |errno| Unstartable {
+        program: program.to_string_lossy().into_owned(),
+        errno,
+    };
+    let words = argv.iter().map(|word| CString::new(word.as_bytes()));
+    let pairs = env
+        .iter()
+        .map(|(key, value)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()));
+    let (Ok(words), Ok(pairs)) = (
+        words.collect::<Result<Vec<_>, _>>(),
+        pairs.collect::<Result<Vec<_>, _>>(),
+    ) else {
+        return failed(Errno::EINVAL);
+    };
+    let path = env
+        .iter()
+        .find(|(key, _)| key == "PATH")
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default();
+    let folders = if program.as_bytes().contains(&b'/') {
+        vec![Path::new("").to_owned()]
+    } else {
+        std::env::split_paths(&path).collect()
+    };
+    let mut worst = Errno::ENOENT;
+    for folder in folders {
+        let Ok(file) = CString::new(folder.join(&program).into_os_string().into_vec()) else {
+            continue;
+        };
+        let Err(mut errno) = nix::unistd::execve(&file, &words, &pairs);
+        if errno == Errno::ENOEXEC {
+            // A script without a first line that names its interpreter.
+            let mut shell = vec![c"/bin/sh".to_owned(), file];
+            shell.extend(words.iter().skip(1).cloned());
+            Err(errno) = nix::unistd::execve(c"/bin/sh", &shell, &pairs);
+        }
+        if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+            worst = errno;
+        }
+    }
+    failed(worst)
+}
+
+/// What a launcher or a keeper waits for.
+struct Watch {
+    signals: SignalFd,
+    parent: Option<OwnedFd>,
+}
+
+/// How often the memory of a box is looked at, in milliseconds.
+const TICK: u16 = 100;
+
+impl Watch {
+    /// Watches for signals, and for the end of `parent`, which must be the process that started this one.
+    fn start(parent: Option<u32>) -> Result<Watch> {
+        let mut signals = SigSet::empty();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            signals.add(signal);
+        }
+        signals.thread_block()?;
+        let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let parent = match parent {
+            Some(id) => {
+                let parent = getppid();
+                ensure!(i64::from(parent.as_raw()) == i64::from(id), "regreen is gone");
+                Some(sys::watch_process(parent).context("failed to watch regreen")?)
+            }
+            None => None,
+        };
+        Ok(Watch { signals, parent })
+    }
+
+    /// Waits until `child` ends, reaping whatever else does. When it is time to stop, or more than `memory`
+    /// bytes are in use, the child is ended.
+    fn until_end(&self, child: Pid, memory: Option<u64>) -> Result<Ending> {
+        loop {
+            if let Some(ending) = reap(child)? {
+                return Ok(ending);
+            }
+            if memory.is_some_and(|most| memory_in_use() > most) {
+                end_child(child)?;
+                return Ok(Ending::Limit("memory".to_owned()));
+            }
+            if self.stop_after(memory.map_or(PollTimeout::NONE, |_| TICK.into()))? {
+                return end_child(child);
+            }
+        }
+    }
+
+    /// Waits for something to happen; says whether it is time to stop.
+    fn stop_after(&self, time: PollTimeout) -> Result<bool> {
+        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let parent: Option<BorrowedFd> = self.parent.as_ref().map(AsFd::as_fd);
+        polled.extend(parent.map(|parent| PollFd::new(parent, PollFlags::POLLIN)));
+        match poll(&mut polled, time) {
+            Err(Errno::EINTR) => return Ok(false),
+            other => other?,
+        };
+        if polled.get(1).and_then(PollFd::any).unwrap_or(false) {
+            return Ok(true);
+        }
+        while let Some(signal) = self.signals.read_signal()? {
+            if signal.ssi_signo.cast_signed() != libc::SIGCHLD {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Collects whatever has ended, and says how `child` did if it was among it.
+fn reap(child: Pid) -> Result<Option<Ending>> {
+    let mut ending = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(id, code)) if id == child => ending = Some(Ending::Code(code)),
+            Ok(WaitStatus::Signaled(id, signal, _)) if id == child => {
+                ending = Some(Ending::Signal(signal as i32));
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(ending),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => bail!("failed to wait for the command: {error}"),
+        }
+    }
+}
+
+/// Ends `child` and waits for it: for a keeper that means everything in its box.
+fn end_child(child: Pid) -> Result<Ending> {
+    let _ = kill(child, Signal::SIGKILL);
+    loop {
+        match waitpid(child, None) {
+            Err(Errno::EINTR) => {}
+            Err(error) => bail!("failed to wait for the command: {error}"),
+            Ok(_) => return Ok(Ending::Signal(libc::SIGKILL)),
+        }
+    }
+}
+
+/// Ends everything that came of this process, whatever group or session it moved to: orphans become children of
+/// their subreaper, so that one pass after the other finds them until none is left.
+fn end_all() -> Result<()> {
+    loop {
+        for id in descendants() {
+            let _ = kill(id, Signal::SIGKILL);
+        }
+        match waitpid(None, None) {
+            Err(Errno::ECHILD) => return Ok(()),
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(error) => bail!("failed to wait for what the command left: {error}"),
+        }
+    }
+}
+
+/// Everything that came of this process and still lives.
+fn descendants() -> Vec<Pid> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok());
+        let stat = fs::read(entry.path().join("stat")).ok();
+        parents.extend(id.zip(stat.as_deref().and_then(parent_in)));
+    }
+    let mut found = vec![getpid().as_raw()];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    found.into_iter().skip(1).map(Pid::from_raw).collect()
+}
+
+/// The parent in a line of `/proc/PID/stat`, which follows the name in parentheses, which may hold anything.
+fn parent_in(stat: &[u8]) -> Option<i32> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(after + 1..)?).ok()?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Bytes of memory that belong to the processes that came of this one: resident and not shared with files.
+fn memory_in_use() -> u64 {
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
+        .ok()
+        .flatten()
+        .unwrap_or(4096);
+    let pages: u64 = descendants().into_iter().map(own_pages).sum();
+    pages.saturating_mul(u64::try_from(page).unwrap_or(4096))
+}
+
+fn own_pages(id: Pid) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/statm")).unwrap_or_default();
+    let mut fields = text
+        .split_whitespace()
+        .skip(1)
+        .map(|field| field.parse::<u64>().unwrap_or(0));
+    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+    resident.saturating_sub(shared)
+}

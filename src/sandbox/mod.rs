@@ -1,0 +1,264 @@
+//! The sandbox decides what a command can reach. [`Sandbox::wrap`] turns a command into the same command in
+//! a box; nothing that comes from a repository or a model runs without passing through it.
+//!
+//! A box is this very program, started once more as a *launcher* ([`launch_if_asked`]), which fences itself
+//! in and then becomes the command. Paths are the same inside and outside. `launch` is the order of events,
+//! `root` the file system of a box, `fence` Landlock, `filter` seccomp, `probe` finds out what works here.
+
+mod fence;
+mod filter;
+mod launch;
+mod probe;
+mod root;
+mod sys;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::process::Command;
+use crate::workspace::Workspace;
+
+pub use launch::launch_if_asked;
+pub use probe::{Probe, probe, probe_with, strongest};
+
+/// How strong the box is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Linux namespaces, a root of read-only binds, seccomp and Landlock.
+    Namespaces,
+    /// Landlock, seccomp and limits, where user namespaces are forbidden.
+    Landlock,
+    /// No box at all.
+    None,
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Level::Namespaces => "namespaces",
+            Level::Landlock => "landlock",
+            Level::None => "none",
+        })
+    }
+}
+
+/// What the toolchains of this machine are and where they stand: the part of the user's environment that
+/// commands may see.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// The user's home, of which only toolchains and download caches are shown.
+    pub home: PathBuf,
+    /// Folders in which programs are looked for.
+    pub path: Vec<PathBuf>,
+    /// Variables that name toolchains and certificates and hold no secret.
+    pub env: BTreeMap<String, String>,
+}
+
+/// The box that commands run in.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// How strong it is.
+    pub level: Level,
+    /// What the toolchains need.
+    pub host: Host,
+    /// The program whose `main` calls [`launch_if_asked`] first.
+    pub launcher: PathBuf,
+}
+
+/// What one command may reach.
+#[derive(Clone, Debug)]
+pub struct Policy<'a> {
+    /// The tree it works in, writable.
+    pub workspace: &'a Workspace,
+    /// Other folders that it may read.
+    pub readable: Vec<PathBuf>,
+    /// Other folders that it may write: where its result files go.
+    pub writable: Vec<PathBuf>,
+    /// Download caches in the user's home, relative to it, that appear read-only in the private home.
+    pub caches: Vec<String>,
+    /// Whether it has the network.
+    pub network: bool,
+}
+
+impl Sandbox {
+    /// A box of this strength, launched by this very program.
+    pub fn new(level: Level, host: Host) -> Sandbox {
+        Sandbox {
+            level,
+            host,
+            // The link leads to this program also when its file has been replaced meanwhile.
+            launcher: "/proc/self/exe".into(),
+        }
+    }
+
+    /// The same command, in the box. `HOME`, `TMPDIR` and `PATH` are set here.
+    pub fn wrap(&self, command: Command, policy: &Policy) -> Result<Command> {
+        let env = self.environment(&command, policy)?;
+        // A folder of its own for every command: what the launcher has to say is then about this command.
+        let logs = tempfile::Builder::new()
+            .prefix("box-")
+            .tempdir_in(&command.logs)
+            .with_context(|| format!("failed to make a folder in {}", command.logs.display()))?
+            .keep();
+        let spec = self.spec(&command, policy, &logs);
+        let mut argv = vec![
+            self.launcher.clone().into_os_string(),
+            launch::WORD.into(),
+            serde_json::to_string(&spec)?.into(),
+        ];
+        argv.extend(command.argv);
+        Ok(Command {
+            argv,
+            // The command's folder may exist in the box only.
+            dir: PathBuf::from("/"),
+            env,
+            limits: command.limits,
+            logs,
+        })
+    }
+
+    /// The command's environment under names that mean nothing to the launcher, which is outside of the box:
+    /// `LD_PRELOAD` of a hostile repository must not reach it.
+    fn environment(&self, command: &Command, policy: &Policy) -> Result<Vec<(OsString, OsString)>> {
+        let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
+        env.extend(
+            self.host
+                .env
+                .iter()
+                .map(|(key, value)| (key.into(), value.into())),
+        );
+        env.insert("PATH".into(), std::env::join_paths(&self.host.path)?);
+        env.insert("HOME".into(), policy.workspace.home().into_os_string());
+        env.insert("TMPDIR".into(), policy.workspace.tmp().into_os_string());
+        env.insert("LANG".into(), "C.UTF-8".into());
+        env.extend(command.env.iter().cloned());
+        let disguised = env.into_iter().map(|(key, value)| {
+            let mut name = OsString::from(launch::PREFIX);
+            name.push(key);
+            (name, value)
+        });
+        Ok(disguised.collect())
+    }
+
+    fn spec(&self, command: &Command, policy: &Policy, logs: &Path) -> Spec {
+        let workspace = policy.workspace;
+        let owner = root::owner();
+        let caches = policy.caches.iter().map(|cache| Share {
+            from: self.host.home.join(cache),
+            to: workspace.home().join(cache),
+        });
+        Spec {
+            level: self.level,
+            parent: std::process::id(),
+            owner,
+            dir: command.dir.clone(),
+            home: workspace.home(),
+            tmp: workspace.tmp(),
+            readable: self
+                .roots()
+                .into_iter()
+                .chain(policy.readable.iter().cloned())
+                .collect(),
+            writable: [workspace.tree(), workspace.home(), workspace.tmp()]
+                .into_iter()
+                .chain(policy.writable.iter().cloned())
+                .collect(),
+            shared: caches.filter(|share| share.from.exists()).collect(),
+            network: policy.network,
+            logs: logs.to_owned(),
+            cpu: command.limits.cpu.map(|time| time.as_secs().max(1)),
+            memory: command.limits.memory,
+            processes: command.limits.processes,
+            file_size: command.limits.file_size,
+        }
+    }
+
+    /// Where the toolchains stand: nothing of the home but what is known to hold one.
+    fn roots(&self) -> Vec<PathBuf> {
+        let home = &self.host.home;
+        let named = self
+            .host
+            .env
+            .values()
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
+        let known = TOOLCHAINS.iter().map(|folder| home.join(folder));
+        let mut roots: Vec<PathBuf> = self
+            .host
+            .path
+            .iter()
+            .cloned()
+            .chain(named)
+            .chain(known)
+            .filter(|path| !home.starts_with(path) && path.is_absolute() && path.exists())
+            .collect();
+        roots.sort();
+        // A folder's contents come with it.
+        roots.dedup_by(|later, earlier| later.starts_with(&*earlier));
+        roots
+    }
+}
+
+/// Folders in the user's home that hold toolchains and nothing private.
+const TOOLCHAINS: &[&str] = &[
+    ".asdf",
+    ".bun/bin",
+    ".deno/bin",
+    ".fnm",
+    ".goenv",
+    ".jabba",
+    ".jdks",
+    ".jenv",
+    ".local/bin",
+    ".local/lib",
+    ".local/share/fnm",
+    ".local/share/mise",
+    ".local/share/pnpm",
+    ".local/share/uv",
+    ".nodenv",
+    ".nvm",
+    ".plenv",
+    ".pyenv",
+    ".rbenv",
+    ".rustup",
+    ".rye",
+    ".sdkman/candidates",
+    ".volta",
+    "miniconda3",
+    "sdk",
+];
+
+/// What the launcher is told, as JSON in its arguments; no secrets.
+#[derive(Debug, Serialize, Deserialize)]
+struct Spec {
+    level: Level,
+    /// The process whose end ends the box.
+    parent: u32,
+    /// Whom the command runs as, if not as the user who started regreen.
+    owner: Option<u32>,
+    dir: PathBuf,
+    home: PathBuf,
+    tmp: PathBuf,
+    readable: Vec<PathBuf>,
+    writable: Vec<PathBuf>,
+    shared: Vec<Share>,
+    network: bool,
+    logs: PathBuf,
+    cpu: Option<u64>,
+    memory: Option<u64>,
+    processes: Option<u64>,
+    file_size: Option<u64>,
+}
+
+/// A folder that the command sees read-only at another place.
+#[derive(Debug, Serialize, Deserialize)]
+struct Share {
+    from: PathBuf,
+    to: PathBuf,
+}

@@ -1,0 +1,389 @@
+//! The root of a box: an empty file system in memory with read-only binds of what toolchains need and
+//! writable binds of the workspace, all at the paths they have outside.
+//!
+//! What a command may write may be hostile when the next command starts, so every path in it is walked
+//! component by component, through descriptors, and never through a link.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, unlinkat};
+
+use super::{Spec, sys};
+
+/// Whom commands run as when regreen runs as root: a user that owns nothing else. Root itself must not be in a
+/// box, since the kernel lets it write `/proc/sys` whatever its capabilities are. The number lies in none of
+/// the ranges that distributions and systemd hand out.
+const NOBODY: u32 = 61_000;
+
+/// Whom commands are to run as, `None` for the user who runs regreen.
+pub fn owner() -> Option<u32> {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    (Uid::effective().is_root() && covers(&map, NOBODY)).then_some(NOBODY)
+}
+
+/// Whether a `uid_map` knows `id`.
+fn covers(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let mut fields = line
+            .split_whitespace()
+            .map(|field| field.parse::<u32>().unwrap_or(0));
+        let (first, _, count) = (
+            fields.next().unwrap_or(0),
+            fields.next(),
+            fields.next().unwrap_or(0),
+        );
+        id.checked_sub(first).is_some_and(|offset| offset < count)
+    })
+}
+
+/// Folders of the system that hold programs and libraries.
+pub const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/opt",
+    "/nix/store",
+    "/gnu/store",
+];
+
+/// What of `/etc` programs need to start, to check certificates and to tell the time.
+pub const ETC: &[&str] = &[
+    "alternatives",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "gradle",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "lsb-release",
+    "magic",
+    "maven",
+    "mime.types",
+    "openssl",
+    "os-release",
+    "perl",
+    "pki",
+    "protocols",
+    "rpc",
+    "services",
+    "ssl",
+    "terminfo",
+    "timezone",
+    "xml",
+];
+
+/// The names in `/etc` that belong to Java and Python, whose folders carry their version.
+pub fn etc() -> Vec<PathBuf> {
+    let versioned = fs::read_dir("/etc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let versioned = versioned.filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("java") || name.starts_with("python")
+    });
+    let known = ETC.iter().map(|name| Path::new("/etc").join(name));
+    known.filter(|path| path.exists()).chain(versioned).collect()
+}
+
+const READ_ONLY: u64 = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const WRITABLE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+const DEVICE: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+
+/// Builds the root and moves into it. `owners` maps the owners of writable files, when they are not to be seen
+/// as they are on disk.
+pub fn enter(spec: &Spec, owners: Option<&File>) -> Result<()> {
+    mount_at("", Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
+    // Where the launcher says what went wrong is a folder that nothing else needs to see.
+    let stage = &spec.logs;
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount_at("tmpfs", stage, plain, "size=32m,mode=0755")?;
+    let root = Root {
+        top: open_folder(stage)?,
+    };
+    system(&root, stage)?;
+    etc_files(spec, stage)?;
+    devices(&root, stage)?;
+    root.bind(&spec.tmp, Path::new("/tmp"), WRITABLE, owners)?;
+    for path in &spec.readable {
+        root.bind(path, path, READ_ONLY, None)?;
+    }
+    for path in &spec.writable {
+        root.bind(path, path, WRITABLE, owners)?;
+    }
+    for share in &spec.shared {
+        root.bind(&share.from, &share.to, READ_ONLY, None)?;
+    }
+    fs::create_dir(stage.join("proc"))?;
+    mount_at("proc", &stage.join("proc"), plain | MsFlags::MS_NOEXEC, "")?;
+    pivot(stage)
+}
+
+fn mount_at(kind: &str, place: &Path, flags: MsFlags, options: &str) -> Result<()> {
+    mount(Some(kind), place, Some(kind), flags, Some(options))
+        .with_context(|| format!("failed to mount {kind} on {}", place.display()))
+}
+
+/// Makes `stage` the root and lets go of the old one.
+fn pivot(stage: &Path) -> Result<()> {
+    nix::unistd::chdir(stage)?;
+    nix::unistd::pivot_root(".", ".").context("failed to change the root")?;
+    // The old root now lies on top of the new one.
+    umount2(".", MntFlags::MNT_DETACH).context("failed to leave the old root")?;
+    nix::unistd::chdir("/")?;
+    let sealed = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount_at(
+        "",
+        Path::new("/"),
+        sealed | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        "",
+    )
+}
+
+fn system(root: &Root, stage: &Path) -> Result<()> {
+    for path in SYSTEM.iter().map(Path::new) {
+        let Ok(data) = fs::symlink_metadata(path) else {
+            continue;
+        };
+        if data.is_symlink() {
+            // `/bin` leads to `usr/bin` nearly everywhere.
+            symlink(fs::read_link(path)?, inside(stage, path))?;
+        } else {
+            root.bind(path, path, READ_ONLY, None)?;
+        }
+    }
+    let processors = Path::new("/sys/devices/system/cpu");
+    if processors.exists() {
+        root.bind(processors, processors, READ_ONLY, None)?;
+    }
+    Ok(())
+}
+
+/// The place of an absolute path below `stage`.
+fn inside(stage: &Path, path: &Path) -> PathBuf {
+    stage.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// `/etc`: small files are copied, which is cheaper than a mount; folders are bound; who is who is made up.
+fn etc_files(spec: &Spec, stage: &Path) -> Result<()> {
+    let folder = stage.join("etc");
+    fs::create_dir_all(&folder)?;
+    let root = Root {
+        top: open_folder(stage)?,
+    };
+    for path in etc() {
+        if path.is_dir() {
+            root.bind(&path, &path, READ_ONLY, None)?;
+        } else if path.is_file() {
+            // What this user cannot read, the command could not read either.
+            let _ = fs::copy(&path, inside(stage, &path));
+        }
+    }
+    let user = spec.owner.unwrap_or(Uid::current().as_raw());
+    let group = spec.owner.unwrap_or(Gid::current().as_raw());
+    let home = spec.home.display();
+    for (name, text) in [
+        (
+            "passwd",
+            format!(
+                "root:x:0:0:root:/root:/bin/sh\nregreen:x:{user}:{group}::{home}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
+            ),
+        ),
+        (
+            "group",
+            format!("root:x:0:\nregreen:x:{group}:\nnogroup:x:65534:\n"),
+        ),
+        ("hosts", "127.0.0.1 localhost regreen\n::1 localhost\n".to_owned()),
+        ("hostname", "regreen\n".to_owned()),
+        (
+            "nsswitch.conf",
+            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_owned(),
+        ),
+    ] {
+        fs::write(folder.join(name), text)?;
+    }
+    if spec.network {
+        for name in ["resolv.conf", "hosts"] {
+            let _ = fs::copy(Path::new("/etc").join(name), folder.join(name));
+        }
+    }
+    Ok(())
+}
+
+fn devices(root: &Root, stage: &Path) -> Result<()> {
+    for name in ["null", "zero", "full", "random", "urandom"] {
+        let path = Path::new("/dev").join(name);
+        root.bind(&path, &path, DEVICE, None)?;
+    }
+    let folder = stage.join("dev");
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, folder.join(name))?;
+    }
+    let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    for (name, kind, options) in [
+        ("shm", "tmpfs", "size=1g,mode=1777"),
+        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"),
+    ] {
+        let place = folder.join(name);
+        fs::create_dir(&place)?;
+        let flags = if kind == "tmpfs" {
+            plain
+        } else {
+            MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC
+        };
+        mount_at(kind, &place, flags, options)?;
+    }
+    Ok(())
+}
+
+/// The root while it is being built.
+struct Root {
+    top: OwnedFd,
+}
+
+impl Root {
+    /// Shows `from`, which may be a folder or a file, at `to`.
+    fn bind(&self, from: &Path, to: &Path, flags: u64, owners: Option<&File>) -> Result<()> {
+        self.try_bind(from, to, flags, owners)
+            .with_context(|| format!("failed to show {} in the box", from.display()))
+    }
+
+    fn try_bind(&self, from: &Path, to: &Path, flags: u64, owners: Option<&File>) -> Result<()> {
+        let source = File::from(openat(
+            nix::fcntl::AT_FDCWD,
+            from,
+            OFlag::O_PATH | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?);
+        let place = self.place(to, source.metadata()?.is_dir())?;
+        let tree = sys::clone_tree(source.as_fd())?;
+        match sys::set_mount(tree.as_fd(), flags, owners) {
+            Err(error) if owners.is_some() && !matches!(error.raw_os_error(), Some(libc::EBADF)) => {
+                // This file system cannot map owners: change them for good.
+                give(from)?;
+                sys::set_mount(tree.as_fd(), flags, None)?;
+            }
+            other => other?,
+        }
+        Ok(sys::attach_tree(tree.as_fd(), place.as_fd())?)
+    }
+
+    /// The place of `path` in the new root, made where it is missing. A link on the way, which only a command
+    /// can have put into its own writable folders, gives way to a folder.
+    fn place(&self, path: &Path, folder: bool) -> Result<OwnedFd> {
+        let mut names = Vec::new();
+        for component in path.components() {
+            match component {
+                Component::RootDir => {}
+                Component::Normal(name) => names.push(name),
+                Component::Prefix(_) | Component::CurDir | Component::ParentDir => {
+                    bail!("{} is not a plain absolute path", path.display())
+                }
+            }
+        }
+        let last = names.len().saturating_sub(1);
+        let mut at = self.top.try_clone()?;
+        for (number, name) in names.into_iter().enumerate() {
+            at = step(&at, Path::new(name), folder || number < last)?;
+        }
+        Ok(at)
+    }
+}
+
+/// Opens `name` in the folder `at`, making it when it is missing.
+fn step(at: &OwnedFd, name: &Path, folder: bool) -> Result<OwnedFd> {
+    let kind = if folder {
+        OFlag::O_DIRECTORY
+    } else {
+        OFlag::empty()
+    };
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
+    match openat(at, name, flags, Mode::empty()) {
+        Ok(found) => return Ok(found),
+        Err(Errno::ENOENT) => {}
+        Err(Errno::ELOOP | Errno::ENOTDIR) => unlinkat(at, name, UnlinkatFlags::NoRemoveDir)?,
+        Err(error) => return Err(error.into()),
+    }
+    match make(at, name, folder) {
+        // Root has no number on a mount that maps owners; whom the command runs as has.
+        Err(Errno::EOVERFLOW) => {
+            let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+            let old = (setfsuid(user), setfsgid(group));
+            let made = make(at, name, folder);
+            setfsuid(old.0);
+            setfsgid(old.1);
+            made?;
+        }
+        other => other?,
+    }
+    Ok(openat(at, name, flags, Mode::empty())?)
+}
+
+fn make(at: &OwnedFd, name: &Path, folder: bool) -> nix::Result<()> {
+    if folder {
+        return mkdirat(at, name, Mode::from_bits_truncate(0o755));
+    }
+    let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    openat(at, name, new, Mode::from_bits_truncate(0o644)).map(drop)
+}
+
+/// Makes everything in a folder belong to the user whom commands run as.
+pub fn give(folder: &Path) -> Result<()> {
+    let top = open_folder(folder)?;
+    give_open(&top, 0)
+}
+
+fn give_open(folder: &OwnedFd, depth: usize) -> Result<()> {
+    use nix::dir::Dir;
+    /// Deeper than any path that programs can name.
+    const DEEPEST: usize = 2048;
+    let (user, group) = (Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)));
+    nix::unistd::fchown(folder, user, group)?;
+    if depth > DEEPEST {
+        return Ok(());
+    }
+    let mut entries = Dir::from_fd(folder.try_clone()?)?;
+    for entry in entries.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(folder, name, flags, Mode::empty()) {
+            Ok(below) => give_open(&below, depth + 1)?,
+            Err(_) => nix::unistd::fchownat(folder, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?,
+        }
+    }
+    Ok(())
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty())
+        .with_context(|| format!("failed to open {}", path.display()))
+}
