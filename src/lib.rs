@@ -15,6 +15,7 @@ pub mod task;
 pub mod record;
 
 // Hands: each touches one part of the outside world, and nobody else does.
+pub mod harness;
 pub mod process;
 pub mod sandbox;
 pub mod workspace;

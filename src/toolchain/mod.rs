@@ -6,6 +6,8 @@ pub mod profile;
 pub mod place;
 pub mod compilers;
 pub mod formats;
+mod listing;
+mod rust;
 pub mod suite;
 
 pub use profile::{Format, Profile};

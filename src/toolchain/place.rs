@@ -46,6 +46,23 @@ impl Place {
         }
     }
 
+    /// Likewise, for a tool that starts relative paths at a folder above that it does not name (rustc at the
+    /// workspace's): the first place, from the folder upwards, where such a file exists.
+    pub fn find(&self, path: &str) -> Option<String> {
+        if Path::new(path).is_absolute() {
+            return self.locate(path).filter(|file| self.holds(file));
+        }
+        let mut folders = std::iter::successors(Some(self.dir.as_str()), |folder| {
+            (!folder.is_empty()).then(|| folder.rsplit_once('/').map_or("", |(above, _)| above))
+        });
+        folders.find_map(|folder| self.locate_in(folder, path).filter(|file| self.holds(file)))
+    }
+
+    /// [`Place::locate`], where such a file exists.
+    pub fn locate_file(&self, path: &str) -> Option<String> {
+        self.locate(path).filter(|file| self.holds(file))
+    }
+
     /// Whether the tree has this file, no link on the way.
     pub fn holds(&self, located: &str) -> bool {
         read_beneath(self.tree(), located, 0).is_ok()

@@ -2,13 +2,23 @@
 //! repository are its tests and configuration. Read from `harness/toolchains/*.toml`, embedded at build
 //! time, each overridable by a file of the same name in a folder given with `--harness`.
 //!
-//! Placeholders in `argv`: `{tree}` the repository, `{dir}` the suite's folder, `{results}` a fresh folder for result files,
-//! `{launchers}` the folder of regreen's own launchers and reporters; in `select` also `{ids}`, `{files}`,
-//! `{names}` (each expands to as many arguments as there are) and `{regex}` (one anchored alternation of names).
+//! Placeholders in command lines: `{tree}` the repository, `{dir}` the suite's folder, `{results}` a fresh
+//! folder for result files, `{launchers}` the folder of regreen's own launchers and reporters. Standing alone:
+//! `{workspace}` becomes `--workspace` where the suite's `Cargo.toml` has a `[workspace]`, and nothing
+//! elsewhere; `{package}` in `doctests` is the package; in `select`, `{ids}`, `{files}` and `{names}` expand to
+//! as many arguments as there are. Anywhere in a word of `select`, `{regex}` is one anchored alternation of
+//! names and `{filterset}` the same as an expression of nextest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 
+use anyhow::{Context, Result, ensure};
+use globset::{Glob, GlobBuilder, GlobMatcher};
+use regex::Regex;
 use serde::Deserialize;
+
+use crate::harness;
 
 /// One toolchain.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,14 +31,18 @@ pub struct Profile {
     pub about: String,
     /// Any of these recognises the toolchain in a folder.
     pub detect: Vec<Condition>,
-    /// Profiles that do not count in a folder where this one is recognised (nextest replaces cargo).
+    /// Profiles that do not count in a folder where this one is recognised (nextest replaces cargo). Profiles
+    /// that replace one another are kin: below a folder of the one, the other is not looked for.
     #[serde(default)]
     pub replaces: Vec<String>,
+    /// Whether it counts only where no other toolchain is found at all (a Makefile that calls cargo).
+    #[serde(default)]
+    pub fallback: bool,
     /// Programs that must be installed.
     pub programs: Vec<String>,
     /// What to do when one of them is missing, for people.
     pub remedy: String,
-    /// Environment of every phase.
+    /// Environment of every phase; the task's wins.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// Set-up steps (dependencies); every step whose condition holds runs, in order, with network.
@@ -46,6 +60,109 @@ pub struct Profile {
     /// Download caches in the user's home that are shared read-only, relative to it (`.cargo/registry`).
     #[serde(default)]
     pub caches: Vec<String>,
+}
+
+impl Profile {
+    /// All profiles, by name: the embedded ones, and those of the folder `overrides`, which win. Fails with
+    /// file and line when one does not parse.
+    pub fn load(overrides: Option<&Path>) -> Result<Vec<Arc<Profile>>> {
+        harness::files(overrides, "toolchains", "toml")?
+            .into_iter()
+            .map(|file| {
+                let profile = Profile::parse(&file.stem, &file.text);
+                Ok(Arc::new(profile.with_context(|| {
+                    format!("failed to read the toolchain profile {}", file.shown)
+                })?))
+            })
+            .collect()
+    }
+
+    /// One profile. Its globs and regular expressions are checked, so that a mistake shows before a run.
+    pub fn parse(name: &str, text: &str) -> Result<Profile> {
+        let mut profile: Profile = toml::from_str(text)?;
+        name.clone_into(&mut profile.name);
+        ensure!(!profile.detect.is_empty(), "`detect` is empty");
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// The profile of a task's own test command.
+    pub fn own(argv: &[String], format: Format, results: Option<&str>) -> Profile {
+        Profile {
+            name: "command".to_owned(),
+            about: "a test command of the task's own".to_owned(),
+            detect: Vec::new(),
+            replaces: Vec::new(),
+            fallback: false,
+            programs: Vec::new(),
+            remedy: String::new(),
+            environment: BTreeMap::new(),
+            setup: Vec::new(),
+            build: None,
+            test: Test {
+                argv: argv.to_vec(),
+                all: Vec::new(),
+                doctests: Vec::new(),
+                environment: BTreeMap::new(),
+                format,
+                results: results.map(str::to_owned),
+                in_tree: true,
+                split: None,
+                select: Vec::new(),
+                compiler: Compiler::Any,
+                seconds: ten_minutes(),
+            },
+            protected: protected_by(argv),
+            sources: vec!["**/*".to_owned()],
+            caches: Vec::new(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let whens = self.setup.iter().map(|step| &step.when);
+        let whens = whens.chain(self.build.iter().map(|build| &build.when)).flatten();
+        for condition in self.detect.iter().chain(whens) {
+            glob(&condition.file)?;
+            condition.without.as_deref().map(glob).transpose()?;
+            condition.contains.as_deref().map(Regex::new).transpose()?;
+        }
+        for pattern in self
+            .protected
+            .iter()
+            .chain(&self.sources)
+            .chain(&self.test.results)
+        {
+            glob(pattern)?;
+        }
+        if let Some(split) = self.test.split.as_deref() {
+            let names = Regex::new(split)?;
+            let has = |group| names.capture_names().flatten().any(|name| name == group);
+            ensure!(
+                has("name") && has("file"),
+                "`split` needs groups `file` and `name`"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What a test command of the task's own runs: the usual places of tests, and every file that it names.
+fn protected_by(argv: &[String]) -> Vec<String> {
+    let mut globs = ["test/**", "tests/**", "t/**"].map(str::to_owned).to_vec();
+    if argv.first().is_some_and(|program| program == "make") {
+        globs.push("{GNUmakefile,makefile,Makefile}".to_owned());
+    }
+    globs.extend(
+        argv.iter()
+            .map(|word| globset::escape(word.strip_prefix("./").unwrap_or(word))),
+    );
+    globs
+}
+
+/// A glob whose `*` stays within a folder.
+pub fn glob(pattern: &str) -> Result<GlobMatcher> {
+    let glob: Glob = GlobBuilder::new(pattern).literal_separator(true).build()?;
+    Ok(glob.compile_matcher())
 }
 
 /// Something that is true of a folder.
@@ -71,6 +188,21 @@ pub struct Setup {
     /// Deadline in seconds.
     #[serde(default = "ten_minutes")]
     pub seconds: u64,
+    /// The folder it runs in, relative to the repository, where that is not the suite's.
+    #[serde(skip)]
+    pub at: Option<String>,
+}
+
+impl Setup {
+    /// A step of the task's own, which runs in the folder `at`.
+    pub fn own(argv: &[String], at: &str) -> Setup {
+        Setup {
+            when: None,
+            argv: argv.to_vec(),
+            seconds: ten_minutes(),
+            at: Some(at.to_owned()),
+        }
+    }
 }
 
 /// A build.
@@ -89,6 +221,23 @@ pub struct Build {
     /// Deadline in seconds.
     #[serde(default = "ten_minutes")]
     pub seconds: u64,
+    /// The folder that the first command runs in, relative to the repository, where that is not the suite's.
+    #[serde(skip)]
+    pub at: Option<String>,
+}
+
+impl Build {
+    /// A build command of the task's own, which runs in the folder `at`, and what must follow it.
+    pub fn own(own: Option<Vec<String>>, then: Vec<Vec<String>>, compiler: Compiler, at: &str) -> Build {
+        Build {
+            when: None,
+            at: own.is_some().then(|| at.to_owned()),
+            commands: own.into_iter().chain(then).collect(),
+            compiler,
+            tests_despite_failure: false,
+            seconds: ten_minutes(),
+        }
+    }
 }
 
 /// The tests.
@@ -97,6 +246,12 @@ pub struct Build {
 pub struct Test {
     /// Program and arguments. For [`Format::Libtest`] the arguments that follow each test binary.
     pub argv: Vec<String>,
+    /// Arguments appended when everything runs, where `select` would take their place (`./...`).
+    #[serde(default)]
+    pub all: Vec<String>,
+    /// The command for the doctests of one package, `{package}`; for Rust only.
+    #[serde(default)]
+    pub doctests: Vec<String>,
     /// Environment of the test commands only.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -147,6 +302,9 @@ pub enum Format {
     Records,
     /// One test named `command`, passed when the exit status is 0.
     ExitCode,
+    /// The exit status as with `exit-code`, and besides it whatever tests stdout reports in TAP. The test
+    /// `command` is always there: a target must not vanish when a build is mended and TAP begins to appear.
+    ExitCodeAndTap,
 }
 
 /// Whose messages become diagnostics.
@@ -167,6 +325,55 @@ pub enum Compiler {
     Python,
     /// `SyntaxError` and module errors of Node.
     Node,
+    /// Whoever it is: the tool of a command that the task brings along.
+    Any,
     /// Nobody whose words are understood.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_embedded_profile_loads_and_names_only_profiles_that_exist() {
+        let profiles = Profile::load(None).unwrap();
+        let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+        assert!(names.contains(&"cargo") && names.contains(&"go"), "{names:?}");
+        for profile in &profiles {
+            for replaced in &profile.replaces {
+                assert!(
+                    names.contains(&replaced.as_str()),
+                    "{} replaces {replaced}, which does not exist",
+                    profile.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_override_wins_and_a_broken_one_is_named_with_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let toolchains = folder.path().join("toolchains");
+        std::fs::create_dir(&toolchains).unwrap();
+        let own = "about = 'own'\ndetect = [{ file = 'x' }]\nprograms = []\nremedy = ''\nprotected = []\n\
+                   sources = []\n[test]\nargv = ['x']\nformat = 'tap'\ncompiler = 'none'\n";
+        std::fs::write(toolchains.join("go.toml"), own).unwrap();
+        std::fs::write(toolchains.join("zig.toml"), own).unwrap();
+        let profiles = Profile::load(Some(folder.path())).unwrap();
+        let about = |name| {
+            &profiles
+                .iter()
+                .find(|profile| profile.name == name)
+                .unwrap()
+                .about
+        };
+        assert_eq!((about("go").as_str(), about("zig").as_str()), ("own", "own"));
+        std::fs::write(toolchains.join("go.toml"), "about = 'own'\nabuot = 'own'\n").unwrap();
+        let error = format!("{:#}", Profile::load(Some(folder.path())).unwrap_err());
+        assert!(
+            error.contains("toolchains/go.toml") && error.contains("line 2") && error.contains("abuot"),
+            "{error}"
+        );
+    }
 }

@@ -1,15 +1,22 @@
 //! A suite is a profile recognised in a folder: what to run there, and how to read the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use regex::Regex;
 
-use super::{Format, Parsed, Profile};
+use super::formats::{self, doctest, exit_code, gotest, jest, junit, libtest, mocha, nextest, records, tap};
+use super::listing::{Listing, join};
+use super::place::Place;
+use super::profile::{Build, Compiler, Setup, glob};
+use super::{Format, Parsed, Profile, compilers, rust};
 use crate::process::Finished;
-use crate::task::Task;
-use crate::verdict::TestId;
+use crate::task::{Task, TestFormat};
+use crate::text;
+use crate::verdict::{Exit, TestId};
+use crate::workspace::read_beneath;
 
 /// A toolchain recognised in a folder of the repository.
 #[derive(Clone, Debug)]
@@ -44,28 +51,212 @@ pub enum Reads {
     Tests(Format, String),
 }
 
+/// Sub-folders down to this depth below a recognised folder, or below the root, are looked at.
+const DEPTH: usize = 3;
+
+/// Arguments that name tests take at most this many bytes; with more, everything runs.
+const SELECTION: usize = 100_000;
+
+/// At most this many result files of one command are read.
+const RESULT_FILES: usize = 10_000;
+
 /// The suites of a repository, folders nearest the root first; below a recognised folder only other
 /// toolchains are looked for.
+///
+/// Looks at `focus` and then at the folders above it until one is recognised, and at the sub-folders of that
+/// one; where none is, at all folders below the focus or the root. Fails when the task names a toolchain that
+/// no profile has.
 pub fn detect(tree: &Path, focus: &str, profiles: &[Arc<Profile>], task: &Task) -> Result<Vec<Suite>> {
-    let _ = (tree, focus, profiles, task, Format::Tap);
-    todo!()
+    if let Some(argv) = &task.test_cmd {
+        return Ok(vec![own_suite(focus, argv, task)]);
+    }
+    let profiles = chosen(profiles, task)?;
+    let mut top = Some(focus);
+    while let Some(folder) = top {
+        let found = below(&Listing::of(tree, folder), folder, &profiles)?;
+        if found.iter().any(|suite| suite.dir == folder) {
+            return Ok(with_task(found, focus, task));
+        }
+        top = parent(folder);
+    }
+    let mut found = below(&Listing::of(tree, focus), focus, &profiles)?;
+    if found.is_empty() {
+        found = below(&Listing::of(tree, ""), "", &profiles)?;
+    }
+    Ok(with_task(found, focus, task))
+}
+
+/// The folder above; the root has none.
+fn parent(folder: &str) -> Option<&str> {
+    (!folder.is_empty()).then(|| folder.rsplit_once('/').map_or("", |(parent, _)| parent))
+}
+
+/// The profiles that the task allows.
+fn chosen(profiles: &[Arc<Profile>], task: &Task) -> Result<Vec<Arc<Profile>>> {
+    let Some(name) = &task.toolchain else {
+        return Ok(profiles.to_vec());
+    };
+    let chosen: Vec<_> = profiles.iter().filter(|p| p.name == *name).cloned().collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+        bail!(
+            "there is no toolchain {name:?}; there are {}",
+            text::list(&names, 100)
+        );
+    }
+    Ok(chosen)
+}
+
+/// The suites in `top` and its sub-folders.
+fn below(listing: &Listing, top: &str, profiles: &[Arc<Profile>]) -> Result<Vec<Suite>> {
+    let mut found: Vec<Suite> = Vec::new();
+    for folder in &listing.folders {
+        if depth(folder) > depth(top) + DEPTH {
+            break;
+        }
+        let mut here = Vec::new();
+        for profile in profiles {
+            let above = |suite: &Suite| is_below(folder, &suite.dir) && are_kin(&suite.profile, profile);
+            if !found.iter().any(above) && recognised(listing, folder, profile)? {
+                here.push(profile.clone());
+            }
+        }
+        let replaced: Vec<String> = here.iter().flat_map(|profile| profile.replaces.clone()).collect();
+        here.retain(|profile| !replaced.contains(&profile.name));
+        found.extend(here.into_iter().map(|profile| Suite {
+            profile,
+            dir: folder.clone(),
+        }));
+    }
+    if found.iter().any(|suite| !suite.profile.fallback) {
+        found.retain(|suite| !suite.profile.fallback);
+    }
+    Ok(found)
+}
+
+fn recognised(listing: &Listing, folder: &str, profile: &Profile) -> Result<bool> {
+    for condition in &profile.detect {
+        if listing.holds(folder, condition)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn depth(folder: &str) -> usize {
+    if folder.is_empty() {
+        0
+    } else {
+        folder.split('/').count()
+    }
+}
+
+fn is_below(folder: &str, above: &str) -> bool {
+    above.is_empty()
+        || folder
+            .strip_prefix(above)
+            .is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn are_kin(one: &Profile, other: &Profile) -> bool {
+    one.name == other.name || one.replaces.contains(&other.name) || other.replaces.contains(&one.name)
+}
+
+/// The suite of a task that has a test command of its own.
+fn own_suite(focus: &str, argv: &[String], task: &Task) -> Suite {
+    let format = match task.test_format.unwrap_or_default() {
+        TestFormat::ExitCode => Format::ExitCode,
+        TestFormat::Tap => Format::Tap,
+        TestFormat::Junit => Format::Junit,
+    };
+    let profile = Profile::own(argv, format, task.test_results.as_deref());
+    let suite = Suite {
+        profile: Arc::new(profile),
+        dir: focus.to_owned(),
+    };
+    with_task(vec![suite], focus, task).remove(0)
+}
+
+/// The suites with what the task says of environment, set-up and build. Its set-up and build commands run
+/// once, in the focus; a build that announces test binaries still follows the task's own.
+fn with_task(mut suites: Vec<Suite>, focus: &str, task: &Task) -> Vec<Suite> {
+    for (index, suite) in suites.iter_mut().enumerate() {
+        let profile = Arc::make_mut(&mut suite.profile);
+        let own = task
+            .environment
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()));
+        profile.environment.extend(own);
+        if let Some(steps) = &task.setup {
+            let steps = steps.iter().take(if index == 0 { usize::MAX } else { 0 });
+            profile.setup = steps.map(|step| Setup::own(&step.argv, focus)).collect();
+        }
+        if let Some(argv) = &task.build_cmd {
+            let own = (index == 0).then(|| argv.clone());
+            let announced = match (&profile.build, profile.test.format) {
+                (Some(build), Format::Libtest | Format::Nextest) => build.commands.clone(),
+                _ => Vec::new(),
+            };
+            let compiler = profile
+                .build
+                .as_ref()
+                .map_or(Compiler::Any, |build| build.compiler);
+            profile.build = Some(Build::own(own, announced, compiler, focus));
+        }
+    }
+    suites
 }
 
 impl Suite {
     /// The set-up commands that apply to the tree.
     pub fn setup(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
-        let _ = (tree, launchers);
-        todo!()
+        let fill = self.fill(tree, launchers);
+        let listing = Listing::of(tree, &self.dir);
+        let mut commands = Vec::new();
+        for step in &self.profile.setup {
+            if let Some(when) = &step.when
+                && !listing.holds(&self.dir, when)?
+            {
+                continue;
+            }
+            commands.push(Invocation {
+                argv: fill.all(&step.argv),
+                dir: step.at.clone().unwrap_or_else(|| self.dir.clone()),
+                env: self.profile.environment.clone(),
+                seconds: step.seconds,
+                reads: Reads::Messages,
+            });
+        }
+        Ok(commands)
     }
 
     /// The build commands, in order; none for toolchains that build as they test.
     pub fn build(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
-        let _ = (tree, launchers);
-        todo!()
+        let Some(build) = &self.profile.build else {
+            return Ok(Vec::new());
+        };
+        if let Some(when) = &build.when
+            && !Listing::of(tree, &self.dir).holds(&self.dir, when)?
+        {
+            return Ok(Vec::new());
+        }
+        let fill = self.fill(tree, launchers);
+        let command = |(index, argv): (usize, &Vec<String>)| Invocation {
+            argv: fill.all(argv),
+            dir: match &build.at {
+                Some(at) if index == 0 => at.clone(),
+                _ => self.dir.clone(),
+            },
+            env: self.profile.environment.clone(),
+            seconds: build.seconds,
+            reads: Reads::Messages,
+        };
+        Ok(build.commands.iter().enumerate().map(command).collect())
     }
 
-    /// The test commands: all tests, or little more than those of `only`. `built` is what the build commands
-    /// printed (Rust's binaries are named there). `results` is a fresh folder.
+    /// The test commands: all tests, or little more than those of `only`; none when no test of `only` is this
+    /// suite's. `built` is what the build commands printed (Rust's binaries are named there). `results` is a
+    /// fresh folder.
     pub fn tests(
         &self,
         tree: &Path,
@@ -74,8 +265,29 @@ impl Suite {
         results: &Path,
         launchers: &Path,
     ) -> Result<Vec<Invocation>> {
-        let _ = (tree, built, only, results, launchers);
-        todo!()
+        let selection = only.map(|only| self.select(only)).transpose()?;
+        if selection
+            .as_ref()
+            .is_some_and(|selection| selection.ids.is_empty())
+        {
+            return Ok(Vec::new());
+        }
+        let selection = selection.filter(|selection| selection.bytes() <= SELECTION);
+        let mut fill = self.fill(tree, launchers);
+        fill.words.push(("{results}", results.display().to_string()));
+        match self.profile.test.format {
+            Format::Libtest => rust::binaries(self, &fill, built, selection.as_ref()),
+            Format::Nextest => rust::nextest(self, &fill, built, selection.as_ref()),
+            Format::GoTest
+            | Format::Jest
+            | Format::Mocha
+            | Format::Junit
+            | Format::Tap
+            | Format::Records
+            | Format::ExitCode
+            | Format::Doctest
+            | Format::ExitCodeAndTap => Ok(vec![self.command(&fill, selection.as_ref())]),
+        }
     }
 
     /// Whether the tests can still tell something when the build failed (a type check beside a runner that
@@ -95,7 +307,304 @@ impl Suite {
         tree: &Path,
         results: &Path,
     ) -> Result<Parsed> {
-        let _ = (invocation, finished, tree, results);
-        todo!()
+        let place = Place::new(tree, &self.dir);
+        let Reads::Tests(format, prefix) = &invocation.reads else {
+            let compiler = self
+                .profile
+                .build
+                .as_ref()
+                .map_or(Compiler::None, |build| build.compiler);
+            return Ok(Parsed {
+                diagnostics: compilers::read(compiler, finished, &place)?,
+                complete: true,
+                ..Parsed::default()
+            });
+        };
+        let mut parsed = self.read_tests(*format, invocation, finished, &place, tree, results)?;
+        parsed.complete &= matches!(finished.exit, Exit::Code(_));
+        if !finished.exit.success() && (parsed.tests.is_empty() || !parsed.complete) {
+            let said = compilers::read(self.profile.test.compiler, finished, &place)?;
+            parsed.diagnostics.extend(said);
+        }
+        let folder = self.prefix();
+        for test in &mut parsed.tests {
+            test.id = format!("{folder}{prefix}{}", test.id);
+        }
+        Ok(parsed)
     }
+
+    fn read_tests(
+        &self,
+        format: Format,
+        invocation: &Invocation,
+        finished: &Finished,
+        place: &Place,
+        tree: &Path,
+        results: &Path,
+    ) -> Result<Parsed> {
+        let exit = &finished.exit;
+        match format {
+            Format::Libtest => libtest::read(finished, place, &invocation.dir),
+            Format::Doctest => doctest::read(finished, place),
+            Format::Nextest => nextest::read(finished, place),
+            Format::GoTest => gotest::read(finished, place),
+            Format::Tap => tap::read(finished, place),
+            Format::ExitCode => Ok(exit_code::parse(exit, &finished.log(formats::MESSAGE)?)),
+            Format::ExitCodeAndTap => {
+                let mut parsed = tap::read_if_planned(finished, place)?;
+                let command = exit_code::parse(exit, &finished.log(formats::MESSAGE)?);
+                parsed.complete = command.complete && (parsed.complete || parsed.tests.is_empty());
+                parsed.tests.extend(command.tests);
+                Ok(parsed)
+            }
+            Format::Jest => self.read_files(tree, results, |bytes| jest::parse(bytes, place)),
+            Format::Mocha => self.read_files(tree, results, |bytes| mocha::parse(bytes, place)),
+            Format::Junit => self.read_files(tree, results, |bytes| junit::parse(bytes, place)),
+            Format::Records => self.read_files(tree, results, |bytes| records::parse(bytes, place)),
+        }
+    }
+
+    /// Reads all result files; a report that is missing or cannot be read is not whole.
+    fn read_files(
+        &self,
+        tree: &Path,
+        results: &Path,
+        parse: impl Fn(&[u8]) -> Result<Parsed>,
+    ) -> Result<Parsed> {
+        let (root, files) = self.result_files(tree, results)?;
+        let mut all = Parsed {
+            complete: !files.is_empty(),
+            ..Parsed::default()
+        };
+        for file in files {
+            let bytes = read_beneath(&root, &file, formats::FILE);
+            let parsed = bytes.and_then(|bytes| parse(&bytes)).unwrap_or_default();
+            all.tests.extend(parsed.tests);
+            all.diagnostics.extend(parsed.diagnostics);
+            all.complete &= parsed.complete;
+        }
+        Ok(all)
+    }
+
+    /// The result files, in order, and the folder that their paths start at. In the tree, that is the suite's
+    /// folder or, for a task's own `test_results`, the repository.
+    fn result_files(&self, tree: &Path, results: &Path) -> Result<(PathBuf, Vec<String>)> {
+        let Some(pattern) = &self.profile.test.results else {
+            return Ok((results.to_owned(), Vec::new()));
+        };
+        if !self.profile.test.in_tree {
+            return Ok((results.to_owned(), matching(results, pattern)?));
+        }
+        let dir = tree.join(&self.dir);
+        let files = matching(&dir, pattern)?;
+        if files.is_empty() {
+            return Ok((tree.to_owned(), matching(tree, pattern)?));
+        }
+        Ok((dir, files))
+    }
+
+    /// Removes result files of an earlier run from the tree, which would be taken for this one's.
+    pub fn sweep(&self, tree: &Path) -> Result<()> {
+        if self.profile.test.in_tree {
+            let (root, files) = self.result_files(tree, tree)?;
+            for file in files {
+                std::fs::remove_file(root.join(&file)).with_context(|| format!("failed to remove {file}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The one test command of most toolchains.
+    fn command(&self, fill: &Fill, selection: Option<&Selection>) -> Invocation {
+        let test = &self.profile.test;
+        let mut argv = fill.all(&test.argv);
+        match selection.filter(|_| !test.select.is_empty()) {
+            Some(selection) => argv.extend(selection.fill(&fill.all(&test.select))),
+            None => argv.extend(fill.all(&test.all)),
+        }
+        self.invocation(argv, self.dir.clone(), Reads::Tests(test.format, String::new()))
+    }
+
+    /// A test command with the environment and the deadline that the profile gives it.
+    pub(super) fn invocation(&self, argv: Vec<String>, dir: String, reads: Reads) -> Invocation {
+        let mut env = self.profile.test.environment.clone();
+        env.extend(self.profile.environment.clone());
+        Invocation {
+            argv,
+            dir,
+            env,
+            seconds: self.profile.test.seconds,
+            reads,
+        }
+    }
+
+    /// What ids of this suite begin with.
+    fn prefix(&self) -> String {
+        if self.dir.is_empty() {
+            String::new()
+        } else {
+            format!("{}:", self.dir)
+        }
+    }
+
+    /// The tests of `only` that are this suite's: those with its prefix, and with the form that `split` gives
+    /// them, since two toolchains may share a folder.
+    fn select(&self, only: &BTreeSet<TestId>) -> Result<Selection> {
+        let split = self.profile.test.split.as_deref().map(Regex::new).transpose()?;
+        let mut selection = Selection::default();
+        let prefix = self.prefix();
+        for id in only.iter().filter_map(|id| id.strip_prefix(&prefix)) {
+            let Some(split) = &split else {
+                selection.ids.push(id.to_owned());
+                continue;
+            };
+            if let Some(parts) = split.captures(id) {
+                selection.ids.push(id.to_owned());
+                selection
+                    .files
+                    .push(parts.name("file").map_or("", |part| part.as_str()).to_owned());
+                selection
+                    .names
+                    .push(parts.name("name").map_or("", |part| part.as_str()).to_owned());
+            }
+        }
+        Ok(selection)
+    }
+
+    fn fill(&self, tree: &Path, launchers: &Path) -> Fill {
+        let dir = tree.join(&self.dir);
+        Fill {
+            workspace: rust::is_workspace(&dir),
+            words: vec![
+                ("{tree}", tree.display().to_string()),
+                ("{dir}", dir.display().to_string()),
+                ("{launchers}", launchers.display().to_string()),
+            ],
+            tree: tree.to_owned(),
+        }
+    }
+}
+
+/// What placeholders stand for.
+#[derive(Debug)]
+pub(super) struct Fill {
+    words: Vec<(&'static str, String)>,
+    workspace: bool,
+    /// The repository.
+    pub(super) tree: PathBuf,
+}
+
+impl Fill {
+    /// The words of a command line with their placeholders filled in.
+    pub(super) fn all(&self, argv: &[String]) -> Vec<String> {
+        let kept = argv
+            .iter()
+            .filter(|word| *word != "{workspace}" || self.workspace);
+        kept.map(|word| self.one(word)).collect()
+    }
+
+    fn one(&self, word: &str) -> String {
+        if word == "{workspace}" {
+            return "--workspace".to_owned();
+        }
+        let mut filled = word.to_owned();
+        for (name, value) in &self.words {
+            filled = filled.replace(name, value);
+        }
+        filled
+    }
+}
+
+/// The tests to run, side by side: where there is a `split`, the file and the name of every id.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// Ids without the suite's prefix.
+    pub(super) ids: Vec<TestId>,
+    /// Their files (a Rust binary, a Go package).
+    pub(super) files: Vec<String>,
+    /// Their names in the file.
+    pub(super) names: Vec<String>,
+}
+
+impl Selection {
+    fn bytes(&self) -> usize {
+        self.ids.iter().map(String::len).sum()
+    }
+
+    /// The arguments of `select` that name these tests.
+    pub(super) fn fill(&self, select: &[String]) -> Vec<String> {
+        let mut argv = Vec::new();
+        for word in select {
+            match word.as_str() {
+                "{ids}" => argv.extend(distinct(&self.ids)),
+                "{files}" => argv.extend(distinct(&self.files)),
+                "{names}" => argv.extend(distinct(&self.names)),
+                word => argv.push(word.replace("{regex}", &alternation(&self.names))),
+            }
+        }
+        argv
+    }
+}
+
+fn distinct(words: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    words.iter().filter(|word| seen.insert(*word)).cloned().collect()
+}
+
+/// A regular expression, in the dialect that all runners share, that matches these names and no others.
+fn alternation(names: &[String]) -> String {
+    let escaped = |name: String| {
+        let mut escaped = String::with_capacity(name.len());
+        for c in name.chars() {
+            if r"\.+*?()|[]{}^$".contains(c) {
+                escaped.push('\\');
+            }
+            escaped.push(c);
+        }
+        escaped
+    };
+    let names: Vec<String> = distinct(names).into_iter().map(escaped).collect();
+    format!("^({})$", names.join("|"))
+}
+
+/// The files below `root` that match a glob, in order; links are not followed.
+fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {
+    let glob = glob(pattern)?;
+    let fixed = pattern
+        .split('/')
+        .take_while(|part| !part.contains(['*', '?', '[', '{']));
+    let fixed: Vec<&str> = fixed.collect();
+    let whole = fixed.len() == pattern.split('/').count();
+    let start = fixed[..fixed.len() - usize::from(whole)].join("/");
+    if start.split('/').any(|part| part == "..") || is_link_on_the_way(root, &start) {
+        return Ok(Vec::new());
+    }
+    let mut folders = vec![start];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(root.join(&folder)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
+                continue;
+            };
+            let path = join(&folder, &name);
+            if kind.is_dir() && depth(&path) < 24 && !matches!(name.as_str(), ".git" | "node_modules") {
+                folders.push(path);
+            } else if kind.is_file() && files.len() < RESULT_FILES && glob.is_match(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn is_link_on_the_way(root: &Path, path: &str) -> bool {
+    let mut at = root.to_owned();
+    path.split('/').any(|part| {
+        at.push(part);
+        at.is_symlink()
+    })
 }

@@ -35,13 +35,32 @@ pub fn read(compiler: Compiler, finished: &Finished, place: &Place) -> Result<Ve
         Compiler::Go => go::parse(&text()?, place),
         Compiler::Python => python::parse(&text()?, place),
         Compiler::Node => node::parse(&text()?, place),
+        Compiler::Any => any(&text()?, place),
         Compiler::None => Vec::new(),
     };
+    Ok(distinct(found))
+}
+
+/// The messages of the first compiler that is understood, those with the most telling form first.
+fn any(text: &str, place: &Place) -> Vec<Diagnostic> {
+    let parsers: [fn(&str, &Place) -> Vec<Diagnostic>; 6] = [
+        tsc::parse,
+        javac::parse,
+        gcc::parse,
+        go::parse,
+        python::parse,
+        node::parse,
+    ];
+    let mut found = parsers.iter().map(|parse| parse(text, place));
+    found.find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+fn distinct(found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let mut kept: Vec<Diagnostic> = Vec::new();
     for diagnostic in found {
         if kept.len() < MOST && !kept.contains(&diagnostic) {
             kept.push(diagnostic);
         }
     }
-    Ok(kept)
+    kept
 }

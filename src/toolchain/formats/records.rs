@@ -117,7 +117,11 @@ fn result(record: Record, place: &Place) -> TestResult {
             .collect();
     }
     test.location = record.file.and_then(|file| locate(&file, record.line));
-    test.seconds = if record.seconds.is_finite() { record.seconds.max(0.0) } else { 0.0 };
+    test.seconds = if record.seconds.is_finite() {
+        record.seconds.max(0.0)
+    } else {
+        0.0
+    };
     test
 }
 
