@@ -294,8 +294,12 @@ pub enum Format {
     Jest,
     /// The JSON file of mocha.
     Mocha,
-    /// `JUnit` XML files.
+    /// `JUnit` XML files, ids `classname::name`.
     Junit,
+    /// `JUnit` XML files of Surefire and Gradle, ids `package.Class#method`.
+    JunitJava,
+    /// The `JUnit` XML file of `CTest`, whose own words on stdout say how a test crashed.
+    JunitCtest,
     /// Test Anything Protocol on stdout.
     Tap,
     /// regreen's own launchers: a JSON object a line in a file (`harness/launchers/README.md`).

@@ -18,6 +18,8 @@ const LINES: usize = 24;
 
 /// The diagnostics in what the tool printed. Maven says everything twice; the second time is left out.
 pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
+    // Maven's start script resets colours even when it is told to use none.
+    let text = &*COLOUR.replace_all(text, "");
     let mut found: Vec<Diagnostic> = Vec::new();
     let mut lines = text.lines().map(str::trim_end).peekable();
     while let Some(line) = lines.next() {
@@ -42,6 +44,7 @@ pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
     found
 }
 
+static COLOUR: LazyLock<Regex> = LazyLock::new(|| regex(r"\x1b\[[0-9;]*m"));
 static PLAIN: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"^(?<file>\S.*?\.(?:java|groovy)):(?<line>\d+): (?<kind>error|warning): (?:\[(?<code>[\w-]+)\] )?(?<message>.*)$",
@@ -259,7 +262,7 @@ com/x/Foo.java:6: warning: [rawtypes] found raw type: List
     #[test]
     fn maven_says_it_twice_and_it_is_kept_once() {
         let text = "\
-[INFO] -------------------------------------------------------------
+\u{1b}[0m[INFO] -------------------------------------------------------------
 [ERROR] COMPILATION ERROR : 
 [INFO] -------------------------------------------------------------
 [ERROR] /w/tree/src/main/java/com/example/polyline/Decoder.java:[15,32] cannot find symbol
@@ -267,7 +270,7 @@ com/x/Foo.java:6: warning: [rawtypes] found raw type: List
   location: class com.example.polyline.Decoder
 [ERROR] /w/tree/src/main/java/com/example/polyline/Precision.java:[16,33] incompatible types: possible lossy conversion from long to int
 [INFO] 2 errors 
-[ERROR] Failed to execute goal org.apache.maven.plugins:maven-compiler-plugin:3.13.0:compile (default-compile) on project polyline: Compilation failure: Compilation failure: 
+\u{1b}[0m\u{1b}[0m[ERROR] Failed to execute goal org.apache.maven.plugins:maven-compiler-plugin:3.13.0:compile (default-compile) on project polyline: Compilation failure: Compilation failure: 
 [ERROR] /w/tree/src/main/java/com/example/polyline/Decoder.java:[15,32] cannot find symbol
 [ERROR]   symbol:   class ArrayList
 [ERROR]   location: class com.example.polyline.Decoder
