@@ -341,6 +341,13 @@ fn read_file(root: &Path, path: &str) -> Result<Option<File>> {
 
 /// Reads at most `most` bytes of a plain file beneath `root`, following no link on the way.
 pub fn read_beneath(root: &Path, path: &str, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_beneath(root, path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a plain file beneath `root` for reading, following no link on the way.
+pub fn open_beneath(root: &Path, path: &str) -> Result<fs::File> {
     use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
     let folder = fs::File::open(root).with_context(|| format!("failed to open {}", root.display()))?;
     let how = OpenHow::new()
@@ -349,9 +356,7 @@ pub fn read_beneath(root: &Path, path: &str, most: u64) -> Result<Vec<u8>> {
     let file = openat2(&folder, path, how).with_context(|| format!("failed to open {path}"))?;
     let file = fs::File::from(file);
     ensure!(file.metadata()?.is_file(), "{path} is not a plain file");
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file)
 }
 
 /// A path as the repository knows it; `None` when it is not UTF-8 or otherwise nothing a patch could name.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use regex::Regex;
 
+use super::formats::junit::{Dialect, Sources};
 use super::formats::{self, doctest, exit_code, gotest, jest, junit, libtest, mocha, nextest, records, tap};
 use super::listing::{Listing, join};
 use super::place::Place;
@@ -16,7 +17,7 @@ use crate::process::Finished;
 use crate::task::{Task, TestFormat};
 use crate::text;
 use crate::verdict::{Exit, TestId};
-use crate::workspace::read_beneath;
+use crate::workspace::{open_beneath, read_beneath};
 
 /// A toolchain recognised in a folder of the repository.
 #[derive(Clone, Debug)]
@@ -282,6 +283,8 @@ impl Suite {
             | Format::Jest
             | Format::Mocha
             | Format::Junit
+            | Format::JunitJava
+            | Format::JunitCtest
             | Format::Tap
             | Format::Records
             | Format::ExitCode
@@ -359,17 +362,42 @@ impl Suite {
             }
             Format::Jest => self.read_files(tree, results, |bytes| jest::parse(bytes, place)),
             Format::Mocha => self.read_files(tree, results, |bytes| mocha::parse(bytes, place)),
-            Format::Junit => self.read_files(tree, results, |bytes| junit::parse(bytes, place)),
+            Format::Junit => self.read_junit(Dialect::Generic, place, tree, results),
+            Format::JunitJava => self.read_junit(Dialect::Java, place, tree, results),
+            Format::JunitCtest => {
+                let mut parsed = self.read_junit(Dialect::Ctest, place, tree, results)?;
+                junit::add_reasons(&mut parsed.tests, &finished.stdout.excerpt(formats::LINE)?);
+                Ok(parsed)
+            }
             Format::Records => self.read_files(tree, results, |bytes| records::parse(bytes, place)),
         }
     }
 
-    /// Reads all result files; a report that is missing or cannot be read is not whole.
+    /// Reads result files of formats that are read at once.
     fn read_files(
         &self,
         tree: &Path,
         results: &Path,
         parse: impl Fn(&[u8]) -> Result<Parsed>,
+    ) -> Result<Parsed> {
+        self.read_each(tree, results, |root, file| {
+            parse(&read_beneath(root, file, formats::FILE)?)
+        })
+    }
+
+    /// Reads `JUnit` files, which may be far larger than what they say.
+    fn read_junit(&self, dialect: Dialect, place: &Place, tree: &Path, results: &Path) -> Result<Parsed> {
+        let sources = Sources::new(place);
+        let read = |root: &Path, file: &str| junit::read(open_beneath(root, file)?, dialect, &sources);
+        self.read_each(tree, results, read)
+    }
+
+    /// Reads all result files; a report that is missing or cannot be read is not whole.
+    fn read_each(
+        &self,
+        tree: &Path,
+        results: &Path,
+        read: impl Fn(&Path, &str) -> Result<Parsed>,
     ) -> Result<Parsed> {
         let (root, files) = self.result_files(tree, results)?;
         let mut all = Parsed {
@@ -377,8 +405,7 @@ impl Suite {
             ..Parsed::default()
         };
         for file in files {
-            let bytes = read_beneath(&root, &file, formats::FILE);
-            let parsed = bytes.and_then(|bytes| parse(&bytes)).unwrap_or_default();
+            let parsed = read(&root, &file).unwrap_or_default();
             all.tests.extend(parsed.tests);
             all.diagnostics.extend(parsed.diagnostics);
             all.complete &= parsed.complete;

@@ -47,11 +47,6 @@ const NAME: usize = 1 << 10;
 /// At most this many frames are kept of a failure.
 const FRAMES: usize = 20;
 
-/// Reads a report of nobody in particular.
-pub fn parse(report: &[u8], place: &Place) -> Result<Parsed> {
-    read(report, Dialect::Generic, &Sources::new(place))
-}
-
 /// Reads one report. It is whole when its root element is closed.
 pub fn read(report: impl Read, dialect: Dialect, sources: &Sources) -> Result<Parsed> {
     let mut reader = Reader::from_reader(BufReader::new(Slim::new(report)));
