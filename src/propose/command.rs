@@ -69,6 +69,9 @@ pub struct Preset {
     /// Globs of files that it leaves behind and that belong to no candidate.
     #[serde(default)]
     pub leavings: Vec<String>,
+    /// What its output holds when asking again is pointless: the key is wrong, the model unknown.
+    #[serde(default)]
+    pub hopeless: Vec<String>,
     /// How its cost is read.
     #[serde(default)]
     pub usage: Option<Usage>,
@@ -281,7 +284,7 @@ impl Command {
             return Ok(Proposal::Nothing {
                 reason: self.idle(&finished.exit, &said),
                 spent,
-                permanent: finished.exit == Exit::Code(127),
+                permanent: self.preset.hopeless.iter().any(|sign| said.contains(sign)),
             });
         }
         Ok(Proposal::Edits {

@@ -208,7 +208,8 @@ impl Llm {
                 }
                 Some(Ok(event)) => heard.hear(event),
                 Some(Err(error)) => return Err(self.trouble(error)),
-                None => return Err(self.broken("the reply ended in the middle")),
+                None if heard.is_empty() => return Err(self.silent()),
+                None => return Err(self.broken("it ended in the middle")),
             }
             if heard.text.len() + heard.unsaid > LONGEST_REPLY {
                 return Err(self.floods());
@@ -321,6 +322,10 @@ struct Heard {
 }
 
 impl Heard {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.unsaid == 0
+    }
+
     fn hear(&mut self, event: ChatStreamEvent) {
         match event {
             ChatStreamEvent::Chunk(chunk) => self.text.push_str(&chunk.content),
@@ -528,6 +533,19 @@ impl Llm {
     fn broken(&self, cause: &str) -> Trouble {
         Trouble {
             reason: format!("the reply of {} broke off: {}", self.name, brief(cause)),
+            cure: Cure::Retry(None),
+            billed: true,
+        }
+    }
+
+    /// Servers that begin to answer before they have looked at the prompt fail like this when it is too long.
+    fn silent(&self) -> Trouble {
+        Trouble {
+            reason: format!(
+                "{} sent an empty reply: perhaps the prompt does not fit its context (set --context TOKENS), or the \
+                 address is not that of a model server",
+                self.name
+            ),
             cure: Cure::Retry(None),
             billed: true,
         }

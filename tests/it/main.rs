@@ -4,5 +4,6 @@
     reason = "a test that cannot go on should stop where it is"
 )]
 
+mod agents;
 mod attacks;
 mod models;

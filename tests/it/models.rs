@@ -224,7 +224,23 @@ async fn ask(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
 }
 
 async fn ask_alone(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
-    let folder = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new(Level::None, Host::default());
+    let prompt = Prompt {
+        system: "s".repeat(100),
+        user: "u".repeat(200),
+    };
+    ask_in(proposer, sandbox, &prompt, time).await
+}
+
+/// Asks `proposer` once about `prompt`, on a repository of one file, in `sandbox`.
+pub async fn ask_in(
+    proposer: &mut dyn Proposer,
+    sandbox: Sandbox,
+    prompt: &Prompt,
+    time: Duration,
+) -> Proposal {
+    // Not `/tmp`, of which every box has its own.
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
     let repository = folder.path().join("repository");
     std::fs::create_dir(&repository).unwrap();
     std::fs::write(repository.join("file"), "content\n").unwrap();
@@ -237,22 +253,11 @@ async fn ask_alone(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
     let verifier = Verifier {
         task: Task::default(),
         workshop: Workshop::new(scratch, base),
-        sandbox: Sandbox {
-            level: Level::None,
-            host: Host {
-                path: vec!["/usr/bin".into(), "/bin".into()],
-                ..Host::default()
-            },
-            launcher: env!("CARGO_BIN_EXE_regreen").into(),
-        },
+        sandbox,
         suites: Vec::new(),
         launchers: folder.path().to_owned(),
         setup_network: false,
         deadline: None,
-    };
-    let prompt = Prompt {
-        system: "s".repeat(100),
-        user: "u".repeat(200),
     };
     let failure = Failure {
         kind: FailureKind::TargetsFail,
@@ -263,7 +268,7 @@ async fn ask_alone(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
     };
     let ask = Ask {
         attempt: 1,
-        prompt: &prompt,
+        prompt,
         baseline: &Baseline::default(),
         failure: &failure,
         verifier: &verifier,
@@ -298,7 +303,7 @@ fn text(proposal: &Proposal) -> (&str, Spent) {
 
 /// Checks that there is no candidate, and why.
 #[track_caller]
-fn nothing(proposal: &Proposal, lasting: bool, says: &[&str]) -> Spent {
+pub fn nothing(proposal: &Proposal, lasting: bool, says: &[&str]) -> Spent {
     let Proposal::Nothing {
         reason,
         spent,
@@ -316,7 +321,7 @@ fn nothing(proposal: &Proposal, lasting: bool, says: &[&str]) -> Spent {
 }
 
 #[track_caller]
-fn about(left: f64, right: f64) {
+pub fn about(left: f64, right: f64) {
     assert!((left - right).abs() < 1e-9, "{left} is not {right}");
 }
 
