@@ -741,6 +741,12 @@ const fn provider(name: &'static str, adapter: AdapterKind, variable: Option<&'s
 
 const PROVIDERS: &[Provider] = &[
     provider("openai", AdapterKind::OpenAI, Some("OPENAI_API_KEY")),
+    // What OpenAI's newer models speak anyway; by name for other servers that do.
+    provider(
+        "openai-responses",
+        AdapterKind::OpenAIResp,
+        Some("OPENAI_API_KEY"),
+    ),
     provider("anthropic", AdapterKind::Anthropic, Some("ANTHROPIC_API_KEY")),
     provider("gemini", AdapterKind::Gemini, Some("GEMINI_API_KEY")),
     provider("openrouter", AdapterKind::OpenRouter, Some("OPENROUTER_API_KEY")),

@@ -194,6 +194,26 @@ fn anthropic() -> Vec<u8> {
     body.into_bytes()
 }
 
+/// A response of `OpenAI`'s newer interface, <https://platform.openai.com/docs/api-reference/responses-streaming>,
+/// that ends as `status`.
+fn responses(status: &str) -> Vec<u8> {
+    let response = |status: &str| serde_json::json!({"id": "r1", "object": "response", "created_at": 1, "model": "m", "status": status, "output": []});
+    let mut events =
+        vec![serde_json::json!({"type": "response.created", "response": response("in_progress")})];
+    events.extend(SAID.map(|word| {
+        serde_json::json!({"type": "response.output_text.delta", "item_id": "i1", "output_index": 0, "content_index": 0, "delta": word})
+    }));
+    let mut last = response(status);
+    last["usage"] = serde_json::json!({"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 600}, "output_tokens": 200, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 1200});
+    if status == "failed" {
+        last["error"] = serde_json::json!({"code": "server_error", "message": "oops"});
+    }
+    events.push(serde_json::json!({"type": format!("response.{status}"), "response": last}));
+    let line =
+        |event: &serde_json::Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    events.iter().map(line).collect::<String>().into_bytes()
+}
+
 fn error(status: u16, code: &str, message: &str) -> Act {
     let body = serde_json::json!({"error": {"message": message, "type": code, "param": null, "code": code}});
     Act::Answer(status, "", body.to_string().into_bytes())
@@ -374,6 +394,31 @@ async fn an_anthropic_stream_is_read_with_its_usage_however_it_is_cut_up() {
         assert!(request.contains(&format!("x-api-key: {KEY}")), "{request}");
         assert!(request.contains("\"max_tokens\":8192"), "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_response_of_openais_newer_interface_is_read_with_its_usage() {
+    for size in [1, usize::MAX] {
+        let act = Act::Stream(responses("completed"), size);
+        let (proposal, server) = asked("openai-responses", vec![act], 1).await;
+        let (said, spent) = text(&proposal);
+        assert_eq!(said, SAID.concat());
+        assert_eq!(
+            (spent.prompt_tokens, spent.completion_tokens, spent.estimated),
+            (1000, 200, false)
+        );
+        let request = server.request(0);
+        assert!(request.starts_with("POST /v1/responses "), "{request}");
+        assert!(request.contains("\"max_output_tokens\":8192"), "{request}");
+    }
+    let failed = Act::Stream(responses("failed"), usize::MAX);
+    let (proposal, _) = asked(
+        "openai-responses",
+        vec![failed, Act::Stream(responses("completed"), 99)],
+        2,
+    )
+    .await;
+    text(&proposal);
 }
 
 #[tokio::test]
