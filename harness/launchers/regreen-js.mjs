@@ -109,7 +109,7 @@ async function setup() {
     YARN_NODE_LINKER: 'node-modules',
     YARN_ENABLE_TELEMETRY: '0',
   });
-  const status = await run(argv[0], argv.slice(1), env, folder);
+  const status = await install(argv, env, folder);
   if (status === 0 && fs.existsSync(path.dirname(stamp))) {
     fs.writeFileSync(stamp, digest);
     const ignore = path.join(folder, 'node_modules', '.gitignore');
@@ -117,6 +117,26 @@ async function setup() {
     if (!fs.existsSync(ignore)) fs.writeFileSync(ignore, '*\n');
   }
   return status;
+}
+
+/** npm cannot work on a cache that it may only read: it is asked for what is there, then a new one is filled. */
+async function install(argv, env, folder) {
+  const home = process.env.HOME ?? '';
+  if (argv[0] !== 'npm' || canWrite(path.join(home, '.npm'))) return run(argv[0], argv.slice(1), env, folder);
+  const own = path.join(home, '.npm-own');
+  const quiet = { ...env, npm_config_logs_dir: path.join(own, '_logs'), npm_config_update_notifier: 'false' };
+  const offline = [...argv.slice(1).filter((word) => word !== '--prefer-offline'), '--offline', '--loglevel=silent'];
+  if ((await run('npm', offline, quiet, folder)) === 0) return 0;
+  return run('npm', argv.slice(1), { ...quiet, npm_config_cache: own }, folder);
+}
+
+function canWrite(folder) {
+  try {
+    fs.accessSync(folder, fs.constants.W_OK);
+    return true;
+  } catch (error) {
+    return error.code === 'ENOENT';
+  }
 }
 
 /** The folder whose lock file holds for this package. */
@@ -273,7 +293,9 @@ const PLANS = {
   },
   vitest(results, own) {
     const report = path.join(results, 'report.json');
-    const added = ['run', '--reporter=json', `--outputFile=${report}`, '--includeTaskLocation', '--bail=0'];
+    // On a build server an `.only` would fail its file; here it disables the others.
+    const added = ['run', '--reporter=json', `--outputFile=${report}`, '--allowOnly', '--bail=0'];
+    if (major('vitest') >= 2) added.push('--includeTaskLocation');
     return { program: 'vitest', before: { added }, after: split(own, VALUED.vitest).rest.length ? [] : chosenFiles() };
   },
   mocha(results, own) {
@@ -287,6 +309,12 @@ const PLANS = {
     return { program: 'mocha', before: { added }, after: all ? [] : ['--grep', `^(?:${titles.map(literal).join('|')})$`] };
   },
 };
+
+/** The major version of an installed package. */
+function major(name) {
+  const found = folders().map((folder) => path.join(folder, 'node_modules', name));
+  return Number.parseInt(manifest(found.find((folder) => fs.existsSync(folder)) ?? '.').version ?? '0', 10);
+}
 
 function literal(title) {
   return title.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
