@@ -249,8 +249,9 @@ pub async fn run(command: &Command) -> Result<Finished> {
     })
 }
 
-/// How long a child that was asked to end may take: a sandbox's launcher needs a moment to end what is in the box.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a child that was asked to end may take: a sandbox's launcher needs a moment to end what is in the box,
+/// and more than that on a machine that a fork bomb has brought to its knees.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// A child with its process group, which ends when this is dropped.
 struct Group {

@@ -10,17 +10,19 @@
 //! The launcher ends as the command ended. What else it has to say lies in files in the command's log folder,
 //! which no command can reach: see [`crate::process::TROUBLE`] and [`crate::process::LIMIT`].
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
@@ -38,7 +40,7 @@ use crate::process::{LIMIT, TROUBLE};
 pub const WORD: &str = "__box";
 
 /// What the names of the command's variables begin with in the launcher's environment.
-pub const PREFIX: &str = "box:";
+pub const PREFIX: &str = "BOX_";
 
 /// Exit statuses of a program that cannot be executed, as shells have them.
 const NOT_FOUND: i32 = 127;
@@ -117,7 +119,7 @@ fn launch(spec: &Spec, argv: &[OsString]) -> Ending {
 }
 
 fn launch_in_namespaces(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
-    let watch = Watch::start(Some(spec.parent))?;
+    let (mut watch, ends) = Watch::over_command(spec)?;
     let owners = spec.owner.map(map_owners).transpose()?;
     if spec.owner.is_none() {
         enter_user_namespace()?;
@@ -126,13 +128,15 @@ fn launch_in_namespaces(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     let (mut reader, writer) = pipe()?;
     let Some(keeper) = sys::fork()? else {
         drop(reader);
+        ends.take_place()?;
         let ending = keep_in_namespaces(spec, argv, owners.as_ref(), &writer);
         let ending = ending.unwrap_or_else(|error| Ending::Trouble(format!("{error:#}")));
         tell(writer, &ending);
         std::process::exit(0);
     };
-    drop(writer);
-    let gone = watch.until_end(keeper, None)?;
+    drop((writer, ends));
+    let gone = watch.until_end(keeper, &Bounds::default())?;
+    watch.drain();
     let mut told = String::new();
     reader.read_to_string(&mut told)?;
     // The first line counts: a command that could not be executed says so before its keeper says how it ended.
@@ -165,25 +169,38 @@ fn keep_in_namespaces(
     end_with_parent(report)?;
     // Nobody in the box may look into this process or change it.
     prctl::set_dumpable(false)?;
-    let watch = Watch::start(None)?;
+    let mut watch = Watch::over_nothing()?;
     let Some(command) = sys::fork()? else {
         never_returns(run(spec, argv), report)
     };
-    watch.until_end(command, spec.memory)
+    watch.until_end(command, &Bounds::of(spec))
 }
 
 /// Where there are no namespaces: the launcher keeps the command itself.
 fn launch_here(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     prctl::set_child_subreaper(true)?;
-    let watch = Watch::start(Some(spec.parent))?;
+    let (mut watch, ends) = Watch::over_command(spec)?;
+    root::link_shares(spec)?;
+    if spec.owner.is_some() {
+        for folder in &spec.writable {
+            root::give(folder)?;
+        }
+    }
     let (mut reader, writer) = pipe()?;
     let Some(command) = sys::fork()? else {
         drop(reader);
-        never_returns(end_with_parent(&writer).and_then(|()| run(spec, argv)), &writer)
+        let ready = ends.take_place().and_then(|()| {
+            spec.owner.map_or(Ok(()), become_user)?;
+            end_with_parent(&writer)
+        });
+        never_returns(ready.and_then(|()| run(spec, argv)), &writer)
     };
-    drop(writer);
-    let ending = watch.until_end(command, spec.memory)?;
+    drop((writer, ends));
+    // Where this user may, the launcher goes first: it must be able to outrun a fork bomb.
+    let _ = sys::go_first();
+    let ending = watch.until_end(command, &Bounds::of(spec))?;
     end_all()?;
+    watch.drain();
     let mut told = String::new();
     reader.read_to_string(&mut told)?;
     match told.lines().next() {
@@ -324,9 +341,20 @@ fn run(spec: &Spec, argv: &[OsString]) -> Result<Infallible> {
 
 fn limits(spec: &Spec) -> Result<()> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // When memory runs out all the same, the kernel ends what is in the box first.
+    let _ = fs::write("/proc/self/oom_score_adj", "900");
+    // Without a user namespace of its own the kernel counts everything that this user runs.
+    let others = if spec.level == Level::Namespaces {
+        0
+    } else {
+        threads_of_user()
+    };
     for (resource, value) in [
         (Resource::RLIMIT_CPU, spec.cpu),
-        (Resource::RLIMIT_NPROC, spec.processes),
+        (
+            Resource::RLIMIT_NPROC,
+            spec.processes.map(|most| most.saturating_add(others)),
+        ),
         (Resource::RLIMIT_FSIZE, spec.file_size),
     ] {
         if let Some(value) = value {
@@ -407,66 +435,179 @@ fn execute(argv: &[OsString], env: &[(OsString, OsString)]) -> Unstartable {
 struct Watch {
     signals: SignalFd,
     parent: Option<OwnedFd>,
+    pumps: Vec<Pump>,
 }
 
-/// How often the memory of a box is looked at, in milliseconds.
+/// What the processes of a box may use together.
+#[derive(Default)]
+struct Bounds {
+    memory: Option<u64>,
+    processes: Option<u64>,
+}
+
+impl Bounds {
+    fn of(spec: &Spec) -> Bounds {
+        Bounds {
+            memory: spec.memory,
+            processes: spec.processes,
+        }
+    }
+
+    /// The bound that is broken now.
+    fn broken(&self) -> Option<&'static str> {
+        let members = descendants();
+        let crowd = u64::try_from(members.len()).unwrap_or(u64::MAX);
+        if self.processes.is_some_and(|most| crowd > most) {
+            return Some("processes");
+        }
+        self.memory
+            .filter(|most| memory_of(&members) > *most)
+            .map(|_| "memory")
+    }
+}
+
+/// How often the bounds of a box are looked at, in milliseconds.
 const TICK: u16 = 100;
 
 impl Watch {
-    /// Watches for signals, and for the end of `parent`, which must be the process that started this one.
-    fn start(parent: Option<u32>) -> Result<Watch> {
+    /// Watches for signals only.
+    fn over_nothing() -> Result<Watch> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             signals.add(signal);
         }
         signals.thread_block()?;
-        let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let parent = match parent {
-            Some(id) => {
-                let parent = getppid();
-                ensure!(i64::from(parent.as_raw()) == i64::from(id), "regreen is gone");
-                Some(sys::watch_process(parent).context("failed to watch regreen")?)
-            }
-            None => None,
-        };
-        Ok(Watch { signals, parent })
+        Ok(Watch {
+            signals: SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            parent: None,
+            pumps: Vec::new(),
+        })
     }
 
-    /// Waits until `child` ends, reaping whatever else does. When it is time to stop, or more than `memory`
-    /// bytes are in use, the child is ended.
-    fn until_end(&self, child: Pid, memory: Option<u64>) -> Result<Ending> {
+    /// Watches for signals too, and for the end of regreen, and passes on what the command writes into the
+    /// ends that come with it.
+    ///
+    /// The command gets pipes, not the log files: a script that opens `/dev/stderr` would cut a file short.
+    fn over_command(spec: &Spec) -> Result<(Watch, Ends)> {
+        let mut watch = Watch::over_nothing()?;
+        let parent = getppid();
+        let same = i64::from(parent.as_raw()) == i64::from(spec.parent);
+        ensure!(same, "regreen is gone");
+        watch.parent = Some(sys::watch_process(parent).context("failed to watch regreen")?);
+        let mut ends = Vec::new();
+        for log in [std::io::stdout().as_fd(), std::io::stderr().as_fd()] {
+            let (from, end) = pipe2(OFlag::O_CLOEXEC)?;
+            let owner = spec.owner.map(Uid::from_raw);
+            nix::unistd::fchown(&end, owner, None)?;
+            nix::fcntl::fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            let to = log.try_clone_to_owned()?.into();
+            watch.pumps.push(Pump {
+                from: from.into(),
+                to,
+            });
+            ends.push(end);
+        }
+        Ok((watch, Ends(ends)))
+    }
+
+    /// Waits until `child` ends, reaping whatever else does. When it is time to stop, or the bounds are broken,
+    /// the child is ended.
+    fn until_end(&mut self, child: Pid, bounds: &Bounds) -> Result<Ending> {
+        let bounded = bounds.memory.is_some() || bounds.processes.is_some();
+        let tick = Duration::from_millis(TICK.into());
+        let mut last = Instant::now();
         loop {
             if let Some(ending) = reap(child)? {
                 return Ok(ending);
             }
-            if memory.is_some_and(|most| memory_in_use() > most) {
-                end_child(child)?;
-                return Ok(Ending::Limit("memory".to_owned()));
+            if bounded && last.elapsed() >= tick {
+                last = Instant::now();
+                if let Some(broken) = bounds.broken() {
+                    end_child(child)?;
+                    return Ok(Ending::Limit(broken.to_owned()));
+                }
             }
-            if self.stop_after(memory.map_or(PollTimeout::NONE, |_| TICK.into()))? {
+            if self.stop_after(if bounded { TICK.into() } else { PollTimeout::NONE })? {
                 return end_child(child);
             }
         }
     }
 
     /// Waits for something to happen; says whether it is time to stop.
-    fn stop_after(&self, time: PollTimeout) -> Result<bool> {
-        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+    fn stop_after(&mut self, time: PollTimeout) -> Result<bool> {
         let parent: Option<BorrowedFd> = self.parent.as_ref().map(AsFd::as_fd);
-        polled.extend(parent.map(|parent| PollFd::new(parent, PollFlags::POLLIN)));
+        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let pumps = self.pumps.iter().map(|pump| pump.from.as_fd());
+        polled.extend(
+            parent
+                .into_iter()
+                .chain(pumps)
+                .map(|end| PollFd::new(end, PollFlags::POLLIN)),
+        );
         match poll(&mut polled, time) {
             Err(Errno::EINTR) => return Ok(false),
             other => other?,
         };
-        if polled.get(1).and_then(PollFd::any).unwrap_or(false) {
+        let ready: Vec<bool> = polled.iter().map(|one| one.any().unwrap_or(false)).collect();
+        let (gone, pumps) = ready[1..].split_at(usize::from(parent.is_some()));
+        if gone.contains(&true) {
             return Ok(true);
         }
+        let mut pumps = pumps.iter();
+        self.pumps
+            .retain_mut(|pump| !pumps.next().is_some_and(|ready| *ready) || pump.pass());
         while let Some(signal) = self.signals.read_signal()? {
             if signal.ssi_signo.cast_signed() != libc::SIGCHLD {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Passes on what is left in the pipes once nobody is there to write more.
+    fn drain(&mut self) {
+        for pump in &mut self.pumps {
+            while pump.pass_some().is_ok_and(|bytes| bytes > 0) {}
+        }
+    }
+}
+
+/// The command's ends of the pipes for its stdout and stderr.
+struct Ends(Vec<OwnedFd>);
+
+impl Ends {
+    /// Makes them this process's stdout and stderr.
+    fn take_place(self) -> Result<()> {
+        let mut ends = self.0.iter();
+        if let (Some(out), Some(err)) = (ends.next(), ends.next()) {
+            nix::unistd::dup2_stdout(out)?;
+            nix::unistd::dup2_stderr(err)?;
+        }
+        Ok(())
+    }
+}
+
+/// Passes on what comes out of a pipe to a log file.
+struct Pump {
+    from: File,
+    to: File,
+}
+
+impl Pump {
+    /// Passes on what is there; whether more may come.
+    fn pass(&mut self) -> bool {
+        match self.pass_some() {
+            Ok(bytes) => bytes > 0,
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+
+    fn pass_some(&mut self) -> std::io::Result<usize> {
+        let mut bytes = vec![0; 1 << 16];
+        let count = self.from.read(&mut bytes)?;
+        // What a full disk does not take is lost; the command goes on.
+        let _ = self.to.write_all(&bytes[..count]);
+        Ok(count)
     }
 }
 
@@ -501,6 +642,20 @@ fn end_child(child: Pid) -> Result<Ending> {
 /// Ends everything that came of this process, whatever group or session it moved to: orphans become children of
 /// their subreaper, so that one pass after the other finds them until none is left.
 fn end_all() -> Result<()> {
+    /// Passes after which even a crowd that grows meanwhile has stood still.
+    const PASSES: usize = 100;
+    // What is stopped can fork no more and still takes up its place, so that a fork bomb runs out of both.
+    let mut before = 0;
+    for _ in 0..PASSES {
+        let members = descendants();
+        for id in &members {
+            let _ = kill(*id, Signal::SIGSTOP);
+        }
+        if members.len() == before {
+            break;
+        }
+        before = members.len();
+    }
     loop {
         for id in descendants() {
             let _ = kill(id, Signal::SIGKILL);
@@ -515,47 +670,65 @@ fn end_all() -> Result<()> {
 
 /// Everything that came of this process and still lives.
 fn descendants() -> Vec<Pid> {
-    let mut parents = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let id = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok());
-        let stat = fs::read(entry.path().join("stat")).ok();
-        parents.extend(id.zip(stat.as_deref().and_then(parent_in)));
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for id in processes() {
+        let stat = fs::read(format!("/proc/{id}/stat")).unwrap_or_default();
+        if let Some(parent) = field(&stat, PARENT) {
+            children.entry(parent).or_default().push(id);
+        }
     }
-    let mut found = vec![getpid().as_raw()];
-    let mut next = 0;
-    while let Some(parent) = found.get(next).copied() {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
-        next += 1;
+    let mut found = Vec::new();
+    let mut next = children.remove(&getpid().as_raw()).unwrap_or_default();
+    while let Some(id) = next.pop() {
+        found.push(Pid::from_raw(id));
+        next.extend(children.remove(&id).unwrap_or_default());
     }
-    found.into_iter().skip(1).map(Pid::from_raw).collect()
+    found
 }
 
-/// The parent in a line of `/proc/PID/stat`, which follows the name in parentheses, which may hold anything.
-fn parent_in(stat: &[u8]) -> Option<i32> {
+/// Every process that can be seen.
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// Where `/proc/PID/stat` has the parent and the number of threads, counted from the state on.
+const PARENT: usize = 1;
+const THREADS: usize = 17;
+
+/// A field of a line of `/proc/PID/stat`, counted from behind the name in parentheses, which may hold anything.
+fn field(stat: &[u8], number: usize) -> Option<i32> {
     let after = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(after + 1..)?).ok()?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+    rest.split_whitespace().nth(number)?.parse().ok()
 }
 
-/// Bytes of memory that belong to the processes that came of this one: resident and not shared with files.
-fn memory_in_use() -> u64 {
-    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .unwrap_or(4096);
-    let pages: u64 = descendants().into_iter().map(own_pages).sum();
-    pages.saturating_mul(u64::try_from(page).unwrap_or(4096))
+/// Threads of this user, wherever they run.
+fn threads_of_user() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let user = Uid::current().as_raw();
+    let own =
+        processes().filter(|id| fs::metadata(format!("/proc/{id}")).is_ok_and(|data| data.uid() == user));
+    let threads = own.filter_map(|id| field(&fs::read(format!("/proc/{id}/stat")).ok()?, THREADS));
+    threads.filter_map(|count| u64::try_from(count).ok()).sum()
 }
 
-fn own_pages(id: Pid) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{id}/statm")).unwrap_or_default();
-    let mut fields = text
-        .split_whitespace()
-        .skip(1)
-        .map(|field| field.parse::<u64>().unwrap_or(0));
-    let (resident, shared) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
-    resident.saturating_sub(shared)
+/// Bytes of memory that these processes have together. What they share is counted once, as far as one can tell.
+fn memory_of(members: &[Pid]) -> u64 {
+    let parts = members.iter().map(|id| memory_of_one(*id));
+    let (own, shared) = parts.fold((0u64, 0u64), |sum, one| {
+        (sum.0.saturating_add(one.0), sum.1.max(one.1))
+    });
+    own.saturating_add(shared)
+}
+
+/// Bytes that a process has for itself, and bytes in shared memory.
+fn memory_of_one(id: Pid) -> (u64, u64) {
+    let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kibibytes.unwrap_or(0) << 10
+    };
+    (bytes("RssAnon:"), bytes("RssShmem:"))
 }

@@ -137,6 +137,8 @@ impl Sandbox {
         env.insert("HOME".into(), policy.workspace.home().into_os_string());
         env.insert("TMPDIR".into(), policy.workspace.tmp().into_os_string());
         env.insert("LANG".into(), "C.UTF-8".into());
+        // It may name credential helpers, and is not shown.
+        env.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
         env.extend(command.env.iter().cloned());
         let disguised = env.into_iter().map(|(key, value)| {
             let mut name = OsString::from(launch::PREFIX);
@@ -148,7 +150,16 @@ impl Sandbox {
 
     fn spec(&self, command: &Command, policy: &Policy, logs: &Path) -> Spec {
         let workspace = policy.workspace;
-        let owner = root::owner();
+        let (roots, limits) = (self.roots(), &command.limits);
+        let owner = match self.level {
+            Level::Namespaces => root::owner(),
+            // Nothing is bound elsewhere here, and another user may not even reach the home of root.
+            Level::Landlock => {
+                let reached = |path: &Path| root::open_to_all(path);
+                root::owner().filter(|_| reached(workspace.root()) && roots.iter().all(|path| reached(path)))
+            }
+            Level::None => None,
+        };
         let caches = policy.caches.iter().map(|cache| Share {
             from: self.host.home.join(cache),
             to: workspace.home().join(cache),
@@ -172,10 +183,10 @@ impl Sandbox {
             shared: caches.filter(|share| share.from.exists()).collect(),
             network: policy.network,
             logs: logs.to_owned(),
-            cpu: command.limits.cpu.map(|time| time.as_secs().max(1)),
-            memory: command.limits.memory,
-            processes: command.limits.processes,
-            file_size: command.limits.file_size,
+            cpu: limits.cpu.map(|time| time.as_secs().max(1)),
+            memory: limits.memory.or_else(most_memory),
+            processes: limits.processes.or(Some(PROCESSES)),
+            file_size: limits.file_size.or(Some(FILE_SIZE)),
         }
     }
 
@@ -203,6 +214,21 @@ impl Sandbox {
         roots.dedup_by(|later, earlier| later.starts_with(&*earlier));
         roots
     }
+}
+
+/// Processes and threads that no build needs more of.
+const PROCESSES: u64 = 8192;
+
+/// Bytes that no build writes into one file.
+const FILE_SIZE: u64 = 16 << 30;
+
+/// Most of the memory that is to be had now: what breaks this bound would make the kernel end something, and
+/// that may be anything on the machine.
+fn most_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some((kibibytes << 10) / 10 * 9)
 }
 
 /// Folders in the user's home that hold toolchains and nothing private.

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, symlinkat, unlinkat};
 
 use super::{Spec, sys};
 
@@ -27,6 +27,13 @@ const NOBODY: u32 = 61_000;
 pub fn owner() -> Option<u32> {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     (Uid::effective().is_root() && covers(&map, NOBODY)).then_some(NOBODY)
+}
+
+/// Whether any user may reach `path` and look into it.
+pub fn open_to_all(path: &Path) -> bool {
+    let passable = |path: &Path| fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
+    path.ancestors()
+        .all(|folder| passable(folder) || folder == path && folder.is_file())
 }
 
 /// Whether a `uid_map` knows `id`.
@@ -173,6 +180,25 @@ fn system(root: &Root, stage: &Path) -> Result<()> {
     let processors = Path::new("/sys/devices/system/cpu");
     if processors.exists() {
         root.bind(processors, processors, READ_ONLY, None)?;
+    }
+    Ok(())
+}
+
+/// Where there is no root of its own: links in the private home to what is shared. What the command left at such
+/// a place stays.
+pub fn link_shares(spec: &Spec) -> Result<()> {
+    for share in &spec.shared {
+        let Ok(inner) = share.to.strip_prefix(&spec.home) else {
+            bail!("{} is not in the home of the box", share.to.display())
+        };
+        let home = Root {
+            top: open_folder(&spec.home)?,
+        };
+        let parent = home.place(&Path::new("/").join(inner.parent().unwrap_or(inner)), true)?;
+        match symlinkat(&share.from, &parent, inner.file_name().unwrap_or_default()) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => bail!("failed to show {} in the box: {error}", share.from.display()),
+        }
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ struct Trial {
     folder: tempfile::TempDir,
     workspace: Workspace,
     sandbox: Sandbox,
+    caches: Vec<String>,
     network: bool,
     limits: Limits,
 }
@@ -41,6 +42,7 @@ impl Trial {
             folder,
             workspace,
             sandbox,
+            caches: Vec::new(),
             network: false,
             limits: Limits {
                 wall: Duration::from_secs(30),
@@ -73,7 +75,7 @@ impl Trial {
             workspace: &self.workspace,
             readable: Vec::new(),
             writable: Vec::new(),
-            caches: Vec::new(),
+            caches: self.caches.clone(),
             network: self.network,
         };
         self.sandbox.wrap(command, &policy).unwrap()
@@ -84,6 +86,14 @@ fn said(finished: &Finished) -> String {
     finished.log(4000).unwrap()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment what they may skip"
+)]
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
 /// Whether this machine can do the level; says so when it cannot, and fails when `CI` is set.
 fn can(level: Level) -> bool {
     let host = Trial::new(level).sandbox.host;
@@ -91,7 +101,7 @@ fn can(level: Level) -> bool {
     let probe = probes.iter().find(|probe| probe.level == level).unwrap();
     if !probe.works {
         eprintln!("SKIPPED: {level} does not work here: {}", probe.why);
-        assert!(std::env::var_os("CI").is_none(), "{}", probe.why);
+        assert!(!in_ci(), "{}", probe.why);
     }
     probe.works
 }
@@ -165,6 +175,267 @@ async fn nothing_outside_is_read_or_written() {
 }
 
 #[tokio::test]
+async fn a_secret_in_the_environment_is_not_seen() {
+    for level in FENCED.into_iter().filter(|level| can(*level)) {
+        let trial = Trial::new(level);
+        let finished = trial.sh("env; cat /proc/*/environ | tr '\\0' '\\n'").await;
+        // Cargo sets it for the test, so that it stands for whatever regreen's own environment holds.
+        let text = said(&finished);
+        assert!(
+            text.contains("SECRET_FOLDER=") && !text.contains("CARGO_MANIFEST_DIR"),
+            "{level}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_network_and_the_sockets_of_the_host_are_out_of_reach() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    udp.set_nonblocking(true).unwrap();
+    let name = format!("regreen-{}", std::process::id());
+    let _abstract = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    for level in FENCED.into_iter().filter(|level| can(*level)) {
+        let trial = Trial::new(level);
+        let path = trial.folder.path().join("socket");
+        let _path = UnixListener::bind(&path).unwrap();
+        let script = format!(
+            "import socket as s\n\
+             def attack(name, f):\n\
+             \x20try: f(); print('WORKED', name)\n\
+             \x20except OSError as e: print('held', name, e)\n\
+             attack('tcp', lambda: s.create_connection(('127.0.0.1', {tcp}), 2))\n\
+             attack('udp', lambda: s.socket(s.AF_INET, s.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {udp})))\n\
+             attack('outside', lambda: s.create_connection(('1.1.1.1', 53), 2))\n\
+             attack('abstract', lambda: s.socket(s.AF_UNIX).connect('\\0{name}'))\n\
+             attack('path', lambda: s.socket(s.AF_UNIX).connect('{path}'))\n\
+             attack('vsock', lambda: s.socket(40, s.SOCK_STREAM))\n\
+             attack('packet', lambda: s.socket(s.AF_PACKET, s.SOCK_RAW))\n\
+             attack('alg', lambda: s.socket(38, s.SOCK_SEQPACKET))\n\
+             attack('audit', lambda: s.socket(16, s.SOCK_RAW, 9))\n",
+            tcp = tcp.local_addr().unwrap().port(),
+            udp = udp.local_addr().unwrap().port(),
+            path = path.display(),
+        );
+        let finished = trial.run(&["/usr/bin/python3", "-c", &script]).await;
+        // A datagram can be sent into the box's own loopback; what counts is whether it is heard outside.
+        let text = said(&finished).replace("WORKED udp", "sent udp");
+        assert!(
+            text.contains("held audit") && !text.contains("WORKED"),
+            "{level}: {text}"
+        );
+        let heard = udp.recv(&mut [0; 8]);
+        assert!(heard.is_err(), "{level}: a datagram came out");
+    }
+}
+
+#[tokio::test]
+async fn the_loopback_of_the_box_works() {
+    if can(Level::Namespaces) {
+        let script = "import socket as s; l = s.create_server(('127.0.0.1', 0)); \
+                      s.create_connection(l.getsockname(), 5); s.create_server(('::1', 0), family=s.AF_INET6)";
+        let trial = Trial::new(Level::Namespaces);
+        let finished = trial.run(&["/usr/bin/python3", "-c", script]).await;
+        assert_eq!(finished.exit, Exit::Code(0), "{}", said(&finished));
+    }
+}
+
+#[tokio::test]
+async fn odd_doors_of_the_kernel_are_shut() {
+    let calls = [
+        ("mount", libc::SYS_mount),
+        ("umount2", libc::SYS_umount2),
+        ("pivot_root", libc::SYS_pivot_root),
+        ("setns", libc::SYS_setns),
+        ("open_tree", libc::SYS_open_tree),
+        ("fsopen", libc::SYS_fsopen),
+        ("keyctl", libc::SYS_keyctl),
+        ("add_key", libc::SYS_add_key),
+        ("bpf", libc::SYS_bpf),
+        ("io_uring_setup", libc::SYS_io_uring_setup),
+        ("userfaultfd", libc::SYS_userfaultfd),
+        ("perf_event_open", libc::SYS_perf_event_open),
+        ("kexec_load", libc::SYS_kexec_load),
+        ("init_module", libc::SYS_init_module),
+        ("open_by_handle_at", libc::SYS_open_by_handle_at),
+        ("clone3", libc::SYS_clone3),
+        ("unshare", libc::SYS_unshare),
+    ];
+    for level in FENCED.into_iter().filter(|level| can(*level)) {
+        let trial = Trial::new(level);
+        let list = calls
+            .map(|(name, number)| format!("('{name}', {number})"))
+            .join(",");
+        // The first argument is CLONE_NEWUSER for unshare, and nonsense that fails otherwise for the others.
+        let script = format!(
+            "import ctypes\n\
+             l = ctypes.CDLL(None, use_errno=True)\n\
+             for name, number in [{list}]:\n\
+             \x20r = l.syscall(number, 0x10000000, 0, 0, 0, 0, 0)\n\
+             \x20print(name, r, ctypes.get_errno())\n\
+             import fcntl\n\
+             for request in (0x5412, 0x541C):\n\
+             \x20try: fcntl.ioctl(1, request, b'x')\n\
+             \x20except OSError as e: print('ioctl', -1, e.errno)\n\
+             r = l.syscall({clone}, 0x10000000 | 17, 0, 0, 0, 0)\n\
+             print('clone', r, ctypes.get_errno())\n",
+            clone = libc::SYS_clone,
+        );
+        let finished = trial.run(&["/usr/bin/python3", "-c", &script]).await;
+        let text = said(&finished);
+        assert_eq!(text.lines().count(), calls.len() + 3, "{level}: {text}");
+        for line in text.lines() {
+            let refused = line.ends_with(&format!(" -1 {}", libc::EPERM))
+                || line.ends_with(&format!(" -1 {}", libc::ENOSYS));
+            assert!(refused, "{level}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn root_is_never_in_the_box_and_nobody_has_capabilities() {
+    if can(Level::Namespaces) {
+        let script = "grep -E '^(Uid|Gid|Cap|NoNewPrivs|Seccomp:)' /proc/self/status";
+        let trial = Trial::new(Level::Namespaces);
+        let finished = trial.sh(script).await;
+        let text = said(&finished);
+        assert!(!text.contains("Uid:\t0") && !text.contains("Gid:\t0"), "{text}");
+        assert_eq!(text.matches("0000000000000000").count(), 5, "{text}");
+        assert!(
+            text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn processes_outside_cannot_be_seen_signalled_or_traced() {
+    for level in FENCED.into_iter().filter(|level| can(*level)) {
+        let trial = Trial::new(level);
+        let mut decoy = sleeper();
+        let script = format!(
+            "kill -0 {id} && echo WORKED signal; kill -9 {id} && echo WORKED kill; \
+             cat /proc/{id}/environ && echo WORKED environ; ls /proc/{id}/root/ && echo WORKED root; \
+             head -c1 /proc/{id}/mem && echo WORKED mem; kill -9 $PPID && echo WORKED parent; \
+             ls -l /proc/1/exe /proc/1/fd && echo WORKED keeper; kill -9 -1; true",
+            id = decoy.id()
+        );
+        let finished = trial.sh(&script).await;
+        assert!(
+            !said(&finished).contains("WORKED"),
+            "{level}: {}",
+            said(&finished)
+        );
+        assert!(decoy.try_wait().unwrap().is_none(), "{level}: the decoy is gone");
+        decoy.kill().unwrap();
+        decoy.wait().unwrap();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the decoy is not regreen's child")]
+fn sleeper() -> std::process::Child {
+    std::process::Command::new("/bin/sleep")
+        .arg("600")
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn planted_links_lead_the_launcher_nowhere() {
+    for level in FENCED.into_iter().filter(|level| can(*level)) {
+        let mut trial = Trial::new(level);
+        let cache = trial.folder.path().join("user/.cache/tool");
+        fs::create_dir_all(&cache).unwrap();
+        fs::write(cache.join("known"), "cached").unwrap();
+        trial.sandbox.host.home = trial.folder.path().join("user");
+        // The next command's home has a link where a cache is to be shown, and the workspace's folders cannot be
+        // replaced at all.
+        let plant = "rm -rf $HOME/.cache; ln -s $SECRET_FOLDER $HOME/.cache; \
+                     rmdir $TMPDIR; ln -s $SECRET_FOLDER $TMPDIR; mv $HOME $HOME-2; true";
+        trial.sh(plant).await;
+        trial.caches = vec![".cache/tool".to_owned()];
+        let finished = trial
+            .sh("cat $HOME/.cache/tool/known; echo x > $HOME/.cache/tool/poison")
+            .await;
+        assert!(said(&finished).contains("cached"), "{level}: {}", said(&finished));
+        assert!(
+            !cache.join("poison").exists(),
+            "{level}: the user's cache was written"
+        );
+        assert!(
+            !trial.folder.path().join("tool").exists(),
+            "{level}: the link was followed"
+        );
+        assert_eq!(fs::read_to_string(trial.secret()).unwrap(), "hidden");
+    }
+}
+
+#[tokio::test]
+async fn bombs_break_a_limit_and_not_the_machine() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None]
+        .into_iter()
+        .filter(|level| can(*level))
+    {
+        let mut trial = Trial::new(level);
+        trial.limits.processes = Some(200);
+        trial.limits.memory = Some(256 << 20);
+        trial.limits.file_size = Some(1 << 20);
+        // Not a real bomb: if the limit fails, so should the test, and not the machine.
+        let many = "i=0; while [ $i -lt 600 ]; do sleep 9803 & i=$((i + 1)); done; wait";
+        let finished = trial.sh(many).await;
+        let most = Exit::LimitBroken("processes".to_owned());
+        assert!(
+            [most, Exit::Code(2)].contains(&finished.exit),
+            "{level}: {}",
+            finished.exit
+        );
+        assert!(!running("9803"), "{level}: what was too much survived");
+        let hog = "b = []\nwhile True: b.append(bytearray(1 << 20))";
+        let finished = trial.run(&["/usr/bin/python3", "-c", hog]).await;
+        assert_eq!(finished.exit, Exit::LimitBroken("memory".to_owned()), "{level}");
+        let finished = trial
+            .sh("head -c 2000000 /dev/zero > big; truncate -s 1T sparse; ls -s big")
+            .await;
+        let size = fs::metadata(trial.workspace.tree().join("big")).unwrap().len();
+        assert!(size <= 1 << 20, "{level}: {}", said(&finished));
+    }
+}
+
+#[tokio::test]
+async fn a_script_may_open_its_own_output() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None]
+        .into_iter()
+        .filter(|level| can(*level))
+    {
+        let trial = Trial::new(level);
+        let finished = trial
+            .sh("echo first; echo second > /dev/stdout; echo third > /dev/stderr")
+            .await;
+        let text = said(&finished);
+        assert!(
+            ["first", "second", "third"]
+                .iter()
+                .all(|word| text.contains(word)),
+            "{level}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn much_output_comes_whole() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None]
+        .into_iter()
+        .filter(|level| can(*level))
+    {
+        let finished = Trial::new(level).sh("seq 1 200000; seq 1 1000 >&2").await;
+        assert_eq!(finished.stdout.bytes, 1_288_895, "{level}");
+        assert_eq!(finished.stderr.bytes, 3893, "{level}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_survives_the_command() {
     for level in [Level::Namespaces, Level::Landlock, Level::None] {
         if !can(level) {
@@ -182,6 +453,43 @@ async fn nothing_survives_the_command() {
         assert_eq!(finished.exit, Exit::TimedOut(1));
         assert!(!running("9802"), "{level:?}: a daemon survived the deadline");
     }
+}
+
+#[tokio::test]
+async fn nothing_survives_when_regreen_is_killed() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None]
+        .into_iter()
+        .filter(|level| can(*level))
+    {
+        let trial = Trial::new(level);
+        let daemon = "(setsid sh -c 'trap \"\" TERM HUP; sleep 9804' >/dev/null 2>&1 &); sleep 9804";
+        let mut regreen = stand_in(&trial.wrapped(&["sh", "-c", daemon]));
+        let soon = |wanted: bool| {
+            (0..500).any(|_| {
+                std::thread::sleep(Duration::from_millis(20));
+                running("9804") == wanted
+            })
+        };
+        assert!(soon(true), "{level}: the command did not start");
+        regreen.kill().unwrap();
+        regreen.wait().unwrap();
+        assert!(soon(false), "{level}: the command survived");
+    }
+}
+
+/// Starts a process that stands in for regreen, as the parent of the launcher.
+#[expect(clippy::disallowed_methods, reason = "it will be killed in regreen's place")]
+fn stand_in(command: &Command) -> std::process::Child {
+    let script = r#"spec=$(printf %s "$2" | sed "s/\"parent\":[0-9]*/\"parent\":$$/"); launcher=$0; shift 2
+                    "$launcher" __box "$spec" "$@" & wait"#;
+    std::process::Command::new("/bin/sh")
+        .arg("-c")
+        .arg(script)
+        .args(&command.argv)
+        .envs(command.env.iter().cloned())
+        .current_dir("/")
+        .spawn()
+        .unwrap()
 }
 
 /// Whether a process `sleep {mark}` runs on this machine.
