@@ -14,6 +14,7 @@ use anyhow::Result;
 
 use crate::budget::Spent;
 use crate::patch::Patch;
+pub use crate::prompt::Prompt;
 use crate::verdict::{Baseline, Failure};
 use crate::verify::Verifier;
 
@@ -32,15 +33,6 @@ pub struct Ask<'a> {
     pub verifier: &'a Verifier,
     /// Wall time that the proposer may take.
     pub time: Duration,
-}
-
-/// What a model is told.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Prompt {
-    /// The rules of the game.
-    pub system: String,
-    /// The task and what failed.
-    pub user: String,
 }
 
 /// What a proposer answers.

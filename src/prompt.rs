@@ -1,1 +1,0 @@
-//! The prompt of an attempt, fitted to the model's context.
