@@ -91,7 +91,8 @@ pub struct Material<'a> {
     pub tried: Option<&'a str>,
     /// The edits of the last answer that did not fit; only [`Mode::Repair`] shows them.
     pub problems: &'a [Problem],
-    /// A line per earlier attempt ([`digest`]), the oldest first.
+    /// A line per attempt so far ([`digest`]), the oldest first; [`Mode::Repair`] shows the last one in full
+    /// instead. The more there are, the more files are shown.
     pub earlier: &'a [String],
     /// Globs of files whose edits are left out, besides the toolchain's own.
     pub protected: &'a [String],
@@ -281,10 +282,17 @@ fn view(material: &Material, room: usize) -> View {
         &mut room,
         &material.relevant.tests[..material.relevant.tests.len().min(1)],
     );
-    failing(&mut view, &mut room, tests.by_ref().take(3), 400);
+    failing(
+        &mut view,
+        &mut room,
+        tests.by_ref().take(3),
+        if repair { 240 } else { 320 },
+    );
     files(&mut view, &mut room, order.get(1..).unwrap_or_default(), reach);
     diagnostics(&mut view, &mut room, errors.take(7));
-    earlier(&mut view, &mut room, material.earlier);
+    let shown_in_full = usize::from(repair && material.tried.is_some());
+    let before = material.earlier.len().saturating_sub(shown_in_full);
+    earlier(&mut view, &mut room, &material.earlier[..before]);
     sources(
         &mut view,
         &mut room,
@@ -292,7 +300,6 @@ fn view(material: &Material, room: usize) -> View {
     );
     let also: Vec<&str> = tests.map(|test| test.id.as_str()).collect();
     view.also = room.take(&text::list(&also, 8), 800);
-    let shown = |file: &&SourceFile| !view.files.iter().any(|shown| shown.path == file.path.as_str());
     let ranked = order.iter().map(|file| &file.path);
     let shown = |path: &&RepoPath| view.files.iter().any(|shown| shown.path == path.as_str());
     let others: Vec<&str> = ranked
@@ -338,11 +345,9 @@ fn failing<'a>(
 ) {
     for test in tests {
         let id = text::one_line(&text::clip(&test.id, 300)).replace('`', "'");
-        let message = text::clip(&test.message, most);
-        let message = if message.trim().is_empty() {
-            "It gave no message.".into()
-        } else {
-            message
+        let message = match telling(&text::clip(&test.message, 4 * most)) {
+            said if said.is_empty() => "It gave no message.".to_owned(),
+            said => said,
         };
         let message = room.take(&text::printable(&message), most);
         if !message.is_empty() {
@@ -352,12 +357,19 @@ fn failing<'a>(
     }
 }
 
+/// A message without the lines that only underline the line above.
+fn telling(message: &str) -> String {
+    let says = |line: &&str| line.trim().is_empty() || line.contains(|c: char| !" ^~".contains(c));
+    let lines: Vec<&str> = message.lines().filter(says).collect();
+    lines.join("\n").trim().to_owned()
+}
+
 /// Bytes of files that no compiler, frame or definition points at: few at first, since most failures need one
 /// file, and more with each attempt that has failed.
 fn reach(attempts: usize) -> usize {
     match attempts {
-        0 => 5000,
-        1 => 3000,
+        0 => 4500,
+        1 => 2600,
         2 | 3 => 9000,
         _ => 20_000,
     }

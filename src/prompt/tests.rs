@@ -211,7 +211,7 @@ fn two_rounds_about_a_small_repository_are_small() {
         let [one, two] = [first, second].map(|material| built(&material, 100_000));
         let sent = [&one, &two].map(|prompt| prompt.system.len() + prompt.user.len());
         println!("{}: {} + {}", fixture.display(), sent[0], sent[1]);
-        assert!(sent.iter().sum::<usize>() < 18_000, "{sent:?}");
+        assert!(sent.iter().sum::<usize>() < 15_500, "{sent:?}");
         assert!(one.system.len() < 1200);
         for path in edit::read(&reply, &|path| folder.file(path)).patch.paths() {
             let known = found.files.iter().any(|file| file.path == *path);
@@ -338,7 +338,7 @@ fn a_prompt_is_within_its_budget_whatever_it_is_made_of() {
     let protected = vec!["**/*".repeat(300)];
     let mut before = 0;
     for context in (0..3000)
-        .step_by(37)
+        .step_by(97)
         .chain([4000, 8000, 10_000, 100_000, u64::MAX])
     {
         for mode in [Mode::Fresh, Mode::Repair] {
@@ -413,7 +413,7 @@ fn a_fresh_prompt_shows_no_last_answer() {
     )
     .user;
     assert!(
-        user.contains("+tried") && user.contains("Edit 1") && user.contains(&earlier[0]),
+        user.contains("+tried") && user.contains("Edit 1") && !user.contains(&earlier[0]),
         "{user}"
     );
 }
@@ -461,7 +461,7 @@ fn hostile_repositories_are_read_within_bounds() {
         b"\0",
         b"((((((((((",
         b"def test_x",
-        &b"{ ".repeat(40_000),
+        &b"{ ".repeat(4000),
     ];
     let read = |_: &RepoPath| {
         reads.set(reads.get() + 1);
