@@ -9,6 +9,8 @@ pub mod formats;
 mod listing;
 mod rust;
 pub mod suite;
+#[cfg(test)]
+mod trial;
 
 pub use profile::{Format, Profile};
 pub use suite::{Invocation, Reads, Suite, detect};
