@@ -52,9 +52,6 @@ pub enum Reads {
     Tests(Format, String),
 }
 
-/// Sub-folders down to this depth below a recognised folder, or below the root, are looked at.
-const DEPTH: usize = 3;
-
 /// Arguments that name tests take at most this many bytes; with more, everything runs.
 const SELECTION: usize = 100_000;
 
@@ -74,15 +71,15 @@ pub fn detect(tree: &Path, focus: &str, profiles: &[Arc<Profile>], task: &Task) 
     let profiles = chosen(profiles, task)?;
     let mut top = Some(focus);
     while let Some(folder) = top {
-        let found = below(&Listing::of(tree, folder), folder, &profiles)?;
+        let found = below(&Listing::of(tree, folder), &profiles)?;
         if found.iter().any(|suite| suite.dir == folder) {
             return Ok(with_task(found, focus, task));
         }
         top = parent(folder);
     }
-    let mut found = below(&Listing::of(tree, focus), focus, &profiles)?;
+    let mut found = below(&Listing::of(tree, focus), &profiles)?;
     if found.is_empty() {
-        found = below(&Listing::of(tree, ""), "", &profiles)?;
+        found = below(&Listing::of(tree, ""), &profiles)?;
     }
     Ok(with_task(found, focus, task))
 }
@@ -108,13 +105,10 @@ fn chosen(profiles: &[Arc<Profile>], task: &Task) -> Result<Vec<Arc<Profile>>> {
     Ok(chosen)
 }
 
-/// The suites in `top` and its sub-folders.
-fn below(listing: &Listing, top: &str, profiles: &[Arc<Profile>]) -> Result<Vec<Suite>> {
+/// The suites in a folder that was listed, and in its sub-folders.
+fn below(listing: &Listing, profiles: &[Arc<Profile>]) -> Result<Vec<Suite>> {
     let mut found: Vec<Suite> = Vec::new();
     for folder in &listing.folders {
-        if depth(folder) > depth(top) + DEPTH {
-            break;
-        }
         let mut here = Vec::new();
         for profile in profiles {
             let above = |suite: &Suite| is_below(folder, &suite.dir) && are_kin(&suite.profile, profile);

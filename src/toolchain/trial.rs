@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Invocation, Parsed, Profile, Suite, detect};
-use crate::diagnostic::{Applicability, Diagnostic};
+use crate::diagnostic::{Applicability, Diagnostic, Location};
 use crate::harness::write_launchers;
 use crate::process::{self, Command, Finished, Limits};
 use crate::task::Task;
@@ -29,6 +29,7 @@ pub(super) struct Said {
     pub outcomes: BTreeMap<String, Outcome>,
     pub diagnostics: Vec<Diagnostic>,
     pub messages: String,
+    pub frames: Vec<Location>,
     pub complete: bool,
 }
 
@@ -76,7 +77,7 @@ impl Trial {
             ..Said::default()
         };
         for suite in &self.suites {
-            if self.lacks_program(&suite.profile) {
+            if lacks_program(&suite.profile) {
                 return None;
             }
             for command in suite.setup(&tree, &launchers).unwrap() {
@@ -116,26 +117,6 @@ impl Trial {
         Some(said)
     }
 
-    fn lacks_program(&self, profile: &Profile) -> bool {
-        let path = environment()
-            .into_iter()
-            .find(|(key, _)| key == "PATH")
-            .unwrap()
-            .1;
-        let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        let missing = profile
-            .programs
-            .iter()
-            .find(|program| process::find(program, &path).is_none());
-        let Some(missing) = missing else {
-            return false;
-        };
-        let strict = environment().iter().any(|(key, _)| key == "CI");
-        assert!(!strict, "{missing} is not installed");
-        eprintln!("SKIPPED: {missing} is not installed");
-        true
-    }
-
     async fn execute(&self, command: &Invocation) -> Finished {
         let mut env = environment();
         env.extend(command.env.iter().map(|(key, value)| (key.into(), value.into())));
@@ -157,6 +138,7 @@ impl Said {
     fn take(&mut self, parsed: Parsed) {
         for test in parsed.tests {
             self.messages.push_str(&test.message);
+            self.frames.extend(test.frames);
             let known = self.outcomes.insert(test.id.clone(), test.outcome);
             assert_eq!(known, None, "{} came twice", test.id);
         }
@@ -168,6 +150,27 @@ impl Said {
         let with = self.outcomes.iter().filter(|(_, own)| **own == outcome);
         with.map(|(id, _)| id.clone()).collect()
     }
+}
+
+/// Whether a program is missing, which is a mistake where `CI` is set.
+fn lacks_program(profile: &Profile) -> bool {
+    let path = environment()
+        .into_iter()
+        .find(|(key, _)| key == "PATH")
+        .unwrap()
+        .1;
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let missing = profile
+        .programs
+        .iter()
+        .find(|program| process::find(program, &path).is_none());
+    let Some(missing) = missing else {
+        return false;
+    };
+    let strict = environment().iter().any(|(key, _)| key == "CI");
+    assert!(!strict, "{missing} is not installed");
+    eprintln!("SKIPPED: {missing} is not installed");
+    true
 }
 
 /// The environment without what cargo adds for the test that is running now.
@@ -536,4 +539,81 @@ fn what_the_task_says_overrides_the_profile() {
         },
     );
     assert!(error.unwrap_err().to_string().contains("no toolchain \"cobol\""));
+}
+
+#[tokio::test]
+async fn a_member_of_a_workspace_is_tested_alone_and_its_files_are_found() {
+    let mut trial = Trial::fixture("rust-cargo-money");
+    let (tree, profiles) = (trial.path("tree"), Profile::load(None).unwrap());
+    trial.suites = detect(&tree, "money", &profiles, &Task::default()).unwrap();
+    let said = trial.run(None).await.unwrap();
+    let failed: Vec<String> = said.with(Outcome::Failed).into_iter().collect();
+    assert_eq!(
+        failed,
+        [
+            "money:money rate::tests::a_hundred_percent_of_a_large_amount",
+            "money:money::arithmetic percentages_that_do_not_fit_are_errors",
+        ]
+    );
+    assert!(
+        said.outcomes.keys().all(|id| id.starts_with("money:")),
+        "{said:#?}"
+    );
+    assert!(
+        said.frames.iter().any(|at| at.file == "money/src/rate.rs"),
+        "{said:#?}"
+    );
+    let said = trial.run(Some(&[&failed[1]])).await.unwrap();
+    assert_eq!(said.outcomes.len(), 1, "{said:#?}");
+}
+
+#[tokio::test]
+async fn alternatives_of_the_compiler_are_edits_of_their_own_and_macros_offer_none() {
+    let trial = Trial::files(
+        &[
+            (
+                "Cargo.toml",
+                "[package]\nname = 'a'\nversion = '0.1.0'\nedition = '2021'\n",
+            ),
+            (
+                "src/lib.rs",
+                "macro_rules! m { ($x:expr) => { { let y = $x; y = 1; y } } }\n\
+                 pub fn f() -> i32 { m!(0) }\npub fn g() -> Result { todo!() }\n",
+            ),
+        ],
+        "",
+    );
+    let said = trial.run(None).await.unwrap();
+    let imports = said
+        .diagnostics
+        .iter()
+        .find(|d| d.message.contains("`Result`"))
+        .unwrap_or_else(|| panic!("{said:#?}"));
+    assert!(
+        imports.suggestions.iter().all(|s| s.parts.len() == 1),
+        "{imports:#?}"
+    );
+    for diagnostic in &said.diagnostics {
+        let line = diagnostic.location.as_ref().map(|at| (at.file.as_str(), at.line));
+        assert!(matches!(line, Some(("src/lib.rs", 1..=3))), "{diagnostic:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cargo_itself_refuses_is_a_diagnostic() {
+    let trial = Trial::files(
+        &[
+            // A lock file without dependencies: there is nothing to set up.
+            ("Cargo.lock", "version = 4\n"),
+            ("Cargo.toml", "[package]\nname = 'a'\nversion = 1\n"),
+            ("src/lib.rs", ""),
+        ],
+        "",
+    );
+    let said = trial.run(None).await.unwrap();
+    assert!(
+        said.diagnostics[0].message.contains("Cargo.toml")
+            || said.diagnostics[0].message.contains("manifest"),
+        "{said:#?}"
+    );
 }
