@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -38,11 +39,18 @@ pub struct Listing {
     pub folders: Vec<String>,
     /// What was found out before, since every folder is asked the same.
     globs: RefCell<HashMap<String, Matches>>,
-    searches: RefCell<HashMap<String, (Regex, HashMap<String, bool>)>>,
+    searches: RefCell<HashMap<String, Search>>,
 }
 
 /// The files that match a glob, by the folder that the glob starts at.
 type Matches = HashMap<String, Vec<String>>;
+
+/// A regular expression, and the files that are known to contain it or not.
+#[derive(Debug)]
+struct Search {
+    regex: Regex,
+    known: HashMap<String, bool>,
+}
 
 impl Listing {
     /// Lists the folder `dir` of the repository.
@@ -172,18 +180,19 @@ impl Listing {
 
     fn contains(&self, file: &str, pattern: &str) -> Result<bool> {
         let mut searches = self.searches.borrow_mut();
-        if !searches.contains_key(pattern) {
-            searches.insert(pattern.to_owned(), (Regex::new(pattern)?, HashMap::new()));
-        }
-        let Some((regex, known)) = searches.get_mut(pattern) else {
-            return Ok(false);
+        let search = match searches.entry(pattern.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Search {
+                regex: Regex::new(pattern)?,
+                known: HashMap::new(),
+            }),
         };
-        if let Some(known) = known.get(file) {
+        if let Some(known) = search.known.get(file) {
             return Ok(*known);
         }
         let text = read_beneath(&self.tree, file, CONTENT).unwrap_or_default();
-        let found = regex.is_match(&text);
-        known.insert(file.to_owned(), found);
+        let found = search.regex.is_match(&text);
+        search.known.insert(file.to_owned(), found);
         Ok(found)
     }
 }

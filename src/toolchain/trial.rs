@@ -249,7 +249,13 @@ async fn go_fixtures_fail_where_their_tasks_say() {
 
 #[tokio::test]
 async fn commands_of_the_tasks_own_fail_where_their_tasks_say() {
-    for name in ["make-b64", "make-wc", "generic-exit-perl", "generic-tap-sh"] {
+    for name in [
+        "make-b64",
+        "make-wc",
+        "generic-exit-perl",
+        "generic-tap-sh",
+        "generic-junit-perl",
+    ] {
         check(name, &["command"]).await;
     }
 }
