@@ -169,6 +169,7 @@ impl Sandbox {
             parent: std::process::id(),
             owner,
             dir: command.dir.clone(),
+            workspace: workspace.root().to_owned(),
             home: workspace.home(),
             tmp: workspace.tmp(),
             readable: self
@@ -269,6 +270,8 @@ struct Spec {
     /// Whom the command runs as, if not as the user who started regreen.
     owner: Option<u32>,
     dir: PathBuf,
+    /// The folder that holds the three folders of the workspace.
+    workspace: PathBuf,
     home: PathBuf,
     tmp: PathBuf,
     readable: Vec<PathBuf>,
@@ -282,7 +285,7 @@ struct Spec {
     file_size: Option<u64>,
 }
 
-/// A folder that the command sees read-only at another place.
+/// A folder that the command sees at another place, which it cannot change.
 #[derive(Debug, Serialize, Deserialize)]
 struct Share {
     from: PathBuf,

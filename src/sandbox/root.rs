@@ -5,7 +5,7 @@
 //! component by component, through descriptors, and never through a link.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
@@ -16,7 +16,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, symlinkat, unlinkat};
 
-use super::{Spec, sys};
+use super::{Share, Spec, sys};
 
 /// Whom commands run as when regreen runs as root: a user that owns nothing else. Root itself must not be in a
 /// box, since the kernel lets it write `/proc/sys` whatever its capabilities are. The number lies in none of
@@ -136,8 +136,11 @@ pub fn enter(spec: &Spec, owners: Option<&File>) -> Result<()> {
     for path in &spec.writable {
         root.bind(path, path, WRITABLE, owners)?;
     }
-    for share in &spec.shared {
-        root.bind(&share.from, &share.to, READ_ONLY, None)?;
+    for (number, share) in spec.shared.iter().enumerate() {
+        // Where overlays cannot be had the command sees what is there and adds nothing.
+        if root.overlay(spec, share, number, owners).is_err() {
+            root.bind(&share.from, &share.to, READ_ONLY, None)?;
+        }
     }
     fs::create_dir(stage.join("proc"))?;
     mount_at("proc", &stage.join("proc"), plain | MsFlags::MS_NOEXEC, "")?;
@@ -172,7 +175,7 @@ fn system(root: &Root, stage: &Path) -> Result<()> {
         };
         if data.is_symlink() {
             // `/bin` leads to `usr/bin` nearly everywhere.
-            symlink(fs::read_link(path)?, inside(stage, path))?;
+            symlink(fs::read_link(path)?, within(stage, path))?;
         } else {
             root.bind(path, path, READ_ONLY, None)?;
         }
@@ -187,6 +190,10 @@ fn system(root: &Root, stage: &Path) -> Result<()> {
 /// Where there is no root of its own: links in the private home to what is shared. What the command left at such
 /// a place stays.
 pub fn link_shares(spec: &Spec) -> Result<()> {
+    if spec.network {
+        // What is downloaded needs a place in the private home.
+        return Ok(());
+    }
     for share in &spec.shared {
         let Ok(inner) = share.to.strip_prefix(&spec.home) else {
             bail!("{} is not in the home of the box", share.to.display())
@@ -204,7 +211,7 @@ pub fn link_shares(spec: &Spec) -> Result<()> {
 }
 
 /// The place of an absolute path below `stage`.
-fn inside(stage: &Path, path: &Path) -> PathBuf {
+fn within(stage: &Path, path: &Path) -> PathBuf {
     stage.join(path.strip_prefix("/").unwrap_or(path))
 }
 
@@ -220,7 +227,7 @@ fn etc_files(spec: &Spec, stage: &Path) -> Result<()> {
             root.bind(&path, &path, READ_ONLY, None)?;
         } else if path.is_file() {
             // What this user cannot read, the command could not read either.
-            let _ = fs::copy(&path, inside(stage, &path));
+            let _ = fs::copy(&path, within(stage, &path));
         }
     }
     let user = spec.owner.unwrap_or(Uid::current().as_raw());
@@ -308,7 +315,7 @@ impl Root {
         let place = self.place(to, source.metadata()?.is_dir())?;
         let tree = sys::clone_tree(source.as_fd())?;
         match sys::set_mount(tree.as_fd(), flags, owners) {
-            Err(error) if owners.is_some() && !matches!(error.raw_os_error(), Some(libc::EBADF)) => {
+            Err(_) if owners.is_some() => {
                 // This file system cannot map owners: change them for good.
                 give(from)?;
                 sys::set_mount(tree.as_fd(), flags, None)?;
@@ -316,6 +323,36 @@ impl Root {
             other => other?,
         }
         Ok(sys::attach_tree(tree.as_fd(), place.as_fd())?)
+    }
+
+    /// Shows a share at its place with what the command adds to it on top, which stays in the workspace.
+    fn overlay(&self, spec: &Spec, share: &Share, number: usize, owners: Option<&File>) -> Result<()> {
+        let (workspace, below) = (Path::new("/.workspace"), Path::new("/.below"));
+        self.try_bind(&share.from, below, WRITABLE, owners)?;
+        self.try_bind(&spec.workspace, workspace, WRITABLE, owners)?;
+        let inside = |path: &Path| workspace.join(path.strip_prefix(&spec.workspace).unwrap_or(path));
+        let lower = self.place(below, true)?;
+        let upper = self.place(&inside(&share.to), true)?;
+        let work = self.place(&workspace.join(format!("overlay/{number}")), true)?;
+        // Links to descriptors: no path can hold a colon or be changed meanwhile.
+        let link = |end: &OwnedFd| format!("/proc/self/fd/{}", end.as_raw_fd());
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={},userxattr,index=off,metacopy=off",
+            link(&lower),
+            link(&upper),
+            link(&work)
+        );
+        let place = self.place(&share.to, true)?;
+        let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        // An overlay works on its layers as whoever mounted it, and root has no number on a mount that maps owners.
+        let mounted = as_owner(spec.owner, || {
+            mount_at("overlay", Path::new(&link(&place)), plain, &options)
+        });
+        // The overlay keeps what it needs of these.
+        for path in [workspace, below] {
+            umount2(&within(&spec.logs, path), MntFlags::MNT_DETACH)?;
+        }
+        mounted
     }
 
     /// The place of `path` in the new root, made where it is missing. A link on the way, which only a command
@@ -356,17 +393,22 @@ fn step(at: &OwnedFd, name: &Path, folder: bool) -> Result<OwnedFd> {
     }
     match make(at, name, folder) {
         // Root has no number on a mount that maps owners; whom the command runs as has.
-        Err(Errno::EOVERFLOW) => {
-            let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-            let old = (setfsuid(user), setfsgid(group));
-            let made = make(at, name, folder);
-            setfsuid(old.0);
-            setfsgid(old.1);
-            made?;
-        }
+        Err(Errno::EOVERFLOW) => as_owner(Some(NOBODY), || make(at, name, folder))?,
         other => other?,
     }
     Ok(openat(at, name, flags, Mode::empty())?)
+}
+
+/// Does something to files as another user.
+fn as_owner<T>(owner: Option<u32>, work: impl FnOnce() -> T) -> T {
+    let Some(owner) = owner else { return work() };
+    let old = (setfsuid(Uid::from_raw(owner)), setfsgid(Gid::from_raw(owner)));
+    // Without them only what needs none succeeds, and says so.
+    let _ = sys::raise_capabilities();
+    let done = work();
+    setfsuid(old.0);
+    setfsgid(old.1);
+    done
 }
 
 fn make(at: &OwnedFd, name: &Path, folder: bool) -> nix::Result<()> {

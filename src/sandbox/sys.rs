@@ -132,12 +132,36 @@ pub fn attach_tree(tree: BorrowedFd, place: BorrowedFd) -> io::Result<()> {
     .map(drop)
 }
 
+/// Version 3 of the interface to capabilities, for this process; see capget(2).
+const CAPABILITIES: [u32; 2] = [0x2008_0522, 0];
+
+/// Makes effective every capability that this process may have: acting on files as another user takes some away.
+#[expect(unsafe_code, reason = "capget and capset have no wrapper")]
+pub fn raise_capabilities() -> io::Result<()> {
+    // Effective, permitted, inheritable; the lower half of each, then the upper.
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: both structures have the size that version 3 asks for and live through the calls.
+    unsafe {
+        checked(libc::syscall(
+            libc::SYS_capget,
+            CAPABILITIES.as_ptr(),
+            sets.as_mut_ptr(),
+        ))?;
+        for half in &mut sets {
+            half[0] = half[1];
+        }
+        checked(libc::syscall(
+            libc::SYS_capset,
+            CAPABILITIES.as_ptr(),
+            sets.as_ptr(),
+        ))
+        .map(drop)
+    }
+}
+
 /// Gives up every capability for good.
 #[expect(unsafe_code, reason = "capset and the bounding set have no wrapper")]
 pub fn drop_capabilities() -> io::Result<()> {
-    /// Version 3 of the interface, see capget(2).
-    const VERSION: u32 = 0x2008_0522;
-    let header = [VERSION, 0];
     let none = [0u32; 6];
     for capability in 0..64 {
         // Fails past the last capability that the kernel knows, and without the right to drop any.
@@ -147,7 +171,12 @@ pub fn drop_capabilities() -> io::Result<()> {
     // SAFETY: both structures have the size that version 3 asks for and live through the call.
     unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        checked(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr())).map(drop)
+        checked(libc::syscall(
+            libc::SYS_capset,
+            CAPABILITIES.as_ptr(),
+            none.as_ptr(),
+        ))
+        .map(drop)
     }
 }
 

@@ -373,6 +373,35 @@ async fn planted_links_lead_the_launcher_nowhere() {
 }
 
 #[tokio::test]
+async fn caches_are_shared_and_what_is_added_stays_in_the_workspace() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None]
+        .into_iter()
+        .filter(|level| can(*level))
+    {
+        let mut trial = Trial::new(level);
+        let cache = trial.folder.path().join("user/.cache/tool");
+        fs::create_dir_all(cache.join("deep")).unwrap();
+        fs::write(cache.join("deep/known"), "cached").unwrap();
+        trial.sandbox.host.home = trial.folder.path().join("user");
+        trial.caches = vec![".cache/tool".to_owned()];
+        let finished = trial
+            .sh("cd ~/.cache/tool && cat deep/known && touch ~/.cache/other")
+            .await;
+        assert_eq!(finished.exit, Exit::Code(0), "{level}: {}", said(&finished));
+        if level == Level::Namespaces {
+            let change = "cd ~/.cache/tool && echo new > deep/new && echo worse > deep/known && rm -r deep/../deep/new \
+                          && echo more > more";
+            let finished = trial.sh(change).await;
+            assert_eq!(finished.exit, Exit::Code(0), "{}", said(&finished));
+            let finished = trial.sh("cat ~/.cache/tool/more ~/.cache/tool/deep/known").await;
+            assert_eq!(said(&finished), "more\nworse");
+        }
+        assert_eq!(fs::read_to_string(cache.join("deep/known")).unwrap(), "cached");
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
 async fn bombs_break_a_limit_and_not_the_machine() {
     for level in [Level::Namespaces, Level::Landlock, Level::None]
         .into_iter()
