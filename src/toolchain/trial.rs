@@ -623,3 +623,29 @@ async fn what_cargo_itself_refuses_is_a_diagnostic() {
         "{said:#?}"
     );
 }
+
+#[test]
+fn every_fixture_has_one_suite_of_the_toolchain_it_is_named_after() {
+    let profiles = Profile::load(None).unwrap();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    for entry in std::fs::read_dir(fixtures).unwrap() {
+        let folder = entry.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
+        let expected = match name.splitn(3, '-').collect::<Vec<_>>()[..] {
+            ["rust", "nextest", _] => "nextest",
+            ["rust", ..] => "cargo",
+            ["js" | "ts", "node", _] => "node-test",
+            [
+                "java" | "js" | "ts" | "py",
+                toolchain @ ("maven" | "gradle" | "jest" | "mocha" | "vitest" | "pytest" | "unittest"),
+                _,
+            ] => toolchain,
+            ["go" | "make" | "cmake", ..] => name.split('-').next().unwrap(),
+            // Their tasks bring commands of their own, or are about a compiler.
+            _ => continue,
+        };
+        let suites = detect(&folder.join("repo"), "", &profiles, &Task::default()).unwrap();
+        let found: Vec<&str> = suites.iter().map(|suite| suite.profile.name.as_str()).collect();
+        assert_eq!(found, [expected], "{name}");
+    }
+}
