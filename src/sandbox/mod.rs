@@ -24,7 +24,7 @@ use crate::process::Command;
 use crate::workspace::Workspace;
 
 pub use launch::launch_if_asked;
-pub use probe::{Probe, probe, probe_with, strongest};
+pub use probe::{Probe, Trial, probe, probe_with, strongest};
 
 /// How strong the box is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Host, Level, Policy, Sandbox};
-use crate::process::{self, Command, Limits};
+use crate::process::{self, Command, Finished, Limits};
 use crate::workspace::Workspace;
 
 /// What was found out about one level.
@@ -72,40 +72,56 @@ fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
         .block_on(work)
 }
 
-/// Runs a command in the box.
+/// Writes a file in the box.
 async fn canary(level: Level, host: &Host, launcher: &Path) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let workspace = Workspace::empty(folder.path().join("work"))?;
     let sandbox = Sandbox {
         level,
         host: host.clone(),
         launcher: launcher.to_owned(),
     };
-    let command = Command {
-        argv: vec![OsString::from("/bin/sh"), "-c".into(), ": > written".into()],
-        dir: workspace.tree(),
-        env: Vec::new(),
-        limits: Limits {
-            wall: Duration::from_secs(20),
-            ..Limits::default()
-        },
-        logs: folder.path().to_owned(),
-    };
-    let policy = Policy {
-        workspace: &workspace,
-        readable: Vec::new(),
-        writable: Vec::new(),
-        caches: Vec::new(),
-        network: false,
-    };
-    let finished = process::run(&sandbox.wrap(command, &policy)?).await?;
-    anyhow::ensure!(
-        finished.exit.success(),
-        "{}: {}",
-        finished.exit,
-        finished.log(500)?
-    );
+    let argv = ["/bin/sh", "-c", ": > written"].map(OsString::from);
+    let trial = sandbox.try_out(&argv, false).await?;
+    let Finished { exit, .. } = &trial.finished;
+    anyhow::ensure!(exit.success(), "{exit}: {}", trial.finished.log(500)?);
     Ok(())
+}
+
+/// A command that was tried out.
+#[derive(Debug)]
+pub struct Trial {
+    /// How it ended; what it wrote is kept as long as this lives.
+    pub finished: Finished,
+    _folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// Runs a command in an empty workspace: for people who want to see what a box shows or costs.
+    pub async fn try_out(&self, argv: &[OsString], network: bool) -> Result<Trial> {
+        let folder = tempfile::tempdir()?;
+        let workspace = Workspace::empty(folder.path().join("work"))?;
+        let command = Command {
+            argv: argv.to_vec(),
+            dir: workspace.tree(),
+            env: Vec::new(),
+            limits: Limits {
+                wall: Duration::from_mins(1),
+                ..Limits::default()
+            },
+            logs: folder.path().to_owned(),
+        };
+        let policy = Policy {
+            workspace: &workspace,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            caches: Vec::new(),
+            network,
+        };
+        let finished = process::run(&self.wrap(command, &policy)?).await?;
+        Ok(Trial {
+            finished,
+            _folder: folder,
+        })
+    }
 }
 
 /// A failure with what a person can do about it.
