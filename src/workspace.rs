@@ -10,10 +10,14 @@ mod source;
 
 use std::fs::{self, FileTimes, Metadata, OpenOptions};
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 
 use crate::patch::{File, FileKind, Patch, RepoPath};
 
@@ -348,15 +352,45 @@ pub fn read_beneath(root: &Path, path: &str, most: u64) -> Result<Vec<u8>> {
 
 /// Opens a plain file beneath `root` for reading, following no link on the way.
 pub fn open_beneath(root: &Path, path: &str) -> Result<fs::File> {
-    use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+    if path.starts_with('/') {
+        bail!("{path} is absolute");
+    }
     let folder = fs::File::open(root).with_context(|| format!("failed to open {}", root.display()))?;
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let file = openat2(&folder, path, how).with_context(|| format!("failed to open {path}"))?;
-    let file = fs::File::from(file);
+    let file = match openat2(&folder, path, how) {
+        // Before Linux 5.6, and in containers whose filter does not know the call.
+        Err(Errno::ENOSYS | Errno::EPERM) => open_stepwise(&folder, path),
+        other => other,
+    };
+    let file = fs::File::from(file.with_context(|| format!("failed to open {path}"))?);
     ensure!(file.metadata()?.is_file(), "{path} is not a plain file");
     Ok(file)
+}
+
+/// Opens a file beneath `folder`, one name after the other, so that no link is followed and none can be put in
+/// the way meanwhile.
+fn open_stepwise(folder: &fs::File, path: &str) -> nix::Result<OwnedFd> {
+    let plain = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
+    let mut names = path
+        .split('/')
+        .filter(|name| !name.is_empty() && *name != ".")
+        .peekable();
+    let mut at = openat(folder, ".", plain | OFlag::O_DIRECTORY, Mode::empty())?;
+    while let Some(name) = names.next() {
+        if name == ".." {
+            return Err(Errno::EXDEV);
+        }
+        let kind = if names.peek().is_some() {
+            OFlag::O_DIRECTORY
+        } else {
+            OFlag::empty()
+        };
+        at = openat(&at, name, plain | kind, Mode::empty())?;
+    }
+    Ok(at)
 }
 
 /// A path as the repository knows it; `None` when it is not UTF-8 or otherwise nothing a patch could name.
@@ -469,6 +503,36 @@ mod tests {
 
     fn path(text: &str) -> RepoPath {
         RepoPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_read_beneath_its_root_and_nowhere_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, outside) = (folder.path().join("root"), folder.path().join("secret"));
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        fs::write(root.join("a/b/file"), "inside").unwrap();
+        fs::write(&outside, "hidden").unwrap();
+        symlink(&outside, root.join("link")).unwrap();
+        symlink("a", root.join("short")).unwrap();
+        symlink("..", root.join("up")).unwrap();
+        nix::unistd::mkfifo(&root.join("pipe"), Mode::from_bits_truncate(0o600)).unwrap();
+        let stepwise = |path: &str| open_stepwise(&fs::File::open(&root).unwrap(), path).is_ok();
+        for (path, readable) in [
+            ("a/b/file", true),
+            ("./a//b/file", true),
+            ("link", false),
+            ("short/b/file", false),
+            ("up/secret", false),
+            ("../secret", false),
+            ("a/../../secret", false),
+            ("missing", false),
+        ] {
+            assert_eq!(read_beneath(&root, path, 100).is_ok(), readable, "{path}");
+            assert_eq!(stepwise(path), readable, "{path}");
+        }
+        for path in [outside.to_str().unwrap(), "pipe", "a", ""] {
+            assert!(read_beneath(&root, path, 100).is_err(), "{path}");
+        }
     }
 
     #[test]
