@@ -44,8 +44,8 @@ pub enum Severity {
     Warning,
 }
 
-/// How sure the tool is of its suggestion, in rustc's own terms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How sure the tool is of its suggestion, in rustc's own terms; surest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Applicability {
     /// The edit is what was meant, and can be applied by a machine.

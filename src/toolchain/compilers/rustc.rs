@@ -87,32 +87,28 @@ fn suggestions(message: &RustcDiagnostic, place: &Place) -> Vec<Suggestion> {
         .collect()
 }
 
-/// The edits of one message. Spans beside each other are parts of one edit; spans that overlap are
-/// alternatives (several modules that a name could be imported from).
+/// The edits of one message. rustc writes alternatives (several modules that a name could be imported from),
+/// each of one or more parts, one after the other: a span at the place of an earlier one begins the next.
 fn offers(offer: &RustcDiagnostic, place: &Place) -> Vec<Suggestion> {
-    let spans: Vec<&DiagnosticSpan> = offer
-        .spans
-        .iter()
-        .filter(|span| span.suggested_replacement.is_some())
-        .collect();
-    let overlap = spans.iter().enumerate().any(|(index, one)| {
-        spans[index + 1..].iter().any(|other| {
-            one.file_name == other.file_name
-                && (one.byte_start, one.byte_end) != (one.byte_end, other.byte_end)
-                && one.byte_start.max(other.byte_start) <= one.byte_end.min(other.byte_end)
-        })
-    });
-    let groups: Vec<Vec<&DiagnosticSpan>> = if overlap {
-        spans.into_iter().map(|span| vec![span]).collect()
-    } else if spans.is_empty() {
-        Vec::new()
-    } else {
-        vec![spans]
-    };
-    groups
-        .iter()
+    let mut ways: Vec<Vec<&DiagnosticSpan>> = Vec::new();
+    for span in &offer.spans {
+        if span.suggested_replacement.is_none() {
+            continue;
+        }
+        match ways.last_mut() {
+            Some(way) if !way.iter().any(|other| collide(span, other)) => way.push(span),
+            _ => ways.push(vec![span]),
+        }
+    }
+    ways.iter()
         .filter_map(|spans| suggestion(&offer.message, spans, place))
         .collect()
+}
+
+/// Whether two spans cannot be parts of one edit.
+fn collide(a: &DiagnosticSpan, b: &DiagnosticSpan) -> bool {
+    let same = (a.byte_start, a.byte_end) == (b.byte_start, b.byte_end);
+    a.file_name == b.file_name && (same || a.byte_start < b.byte_end && b.byte_start < a.byte_end)
 }
 
 /// One edit; `None` when a part of it lies outside the repository or in what a macro made.
