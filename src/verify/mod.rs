@@ -126,7 +126,7 @@ impl Verifier {
             .is_none())
     }
 
-    /// Builds a candidate and runs no test: how far a proposer that searches has come.
+    /// Builds a candidate, and runs no test unless the toolchain builds as it tests: how far a proposer that searches has come.
     pub async fn build_only(&self, candidate: &Patch) -> Result<TestRun> {
         let workspace = self.workshop.workspace()?;
         workspace.apply(candidate)?;

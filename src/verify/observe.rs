@@ -11,7 +11,7 @@ use super::Verifier;
 use crate::diagnostic::Severity;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;
-use crate::toolchain::{Invocation, Parsed, Suite};
+use crate::toolchain::{Invocation, Parsed, Reads, Suite};
 use crate::verdict::{Exit, Outcome, TestId, TestResult, TestRun};
 use crate::workspace::Workspace;
 
@@ -35,14 +35,37 @@ impl Verifier {
         Ok(finish(run))
     }
 
-    /// Builds every suite in a workspace.
+    /// Builds every suite in a workspace. A toolchain without a build phase builds as it tests.
     pub(super) async fn observe_build(&self, workspace: &Workspace) -> Result<TestRun> {
         let mut run = blank();
         let results = self.workshop.scratch.results()?;
         for suite in &self.suites {
-            self.build(suite, workspace, &results, &mut run).await?;
+            if suite.build(&workspace.tree(), &self.launchers)?.is_empty() {
+                self.observe_suite(suite, workspace, None, &mut run).await?;
+            } else {
+                self.build(suite, workspace, &results, &mut run).await?;
+            }
         }
         Ok(finish(run))
+    }
+
+    /// Runs a tool of a proposer's in a folder of the tree, in the sandbox.
+    pub async fn tool(
+        &self,
+        argv: &[String],
+        dir: &str,
+        seconds: u64,
+        workspace: &Workspace,
+    ) -> Result<Finished> {
+        let invocation = Invocation {
+            argv: argv.to_vec(),
+            dir: dir.to_owned(),
+            env: std::collections::BTreeMap::new(),
+            seconds,
+            reads: Reads::Messages,
+        };
+        let results = self.workshop.scratch.results()?;
+        self.run(&invocation, workspace, &results, false).await
     }
 
     async fn observe_suite(
