@@ -7,3 +7,4 @@
 mod agents;
 mod attacks;
 mod models;
+mod repair;

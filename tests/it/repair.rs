@@ -1,0 +1,247 @@
+//! The embedded proposer on real repositories: no key, no network, the real toolchain.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use regreen::propose::{Ask, Prompt, Proposal, Proposer};
+use regreen::repair::Repair;
+use regreen::sandbox::{Host, Level, Sandbox};
+use regreen::task::{Source, Task};
+use regreen::toolchain::{Profile, detect};
+use regreen::verdict::Verdict;
+use regreen::verify::{self, Verifier};
+use regreen::workspace::{self, Scratch, Workshop};
+use regreen::{harness, process};
+
+/// A verifier of a repository, without a box: what is tested is the proposer.
+fn verifier(task: Task, repository: &Path, folder: &Path) -> Verifier {
+    let scratch = Scratch::new(&folder.join("scratch")).unwrap();
+    let source = Source {
+        path: repository.to_str().unwrap().to_owned(),
+        rev: None,
+    };
+    let base = workspace::take(&source, folder, true, &scratch).unwrap();
+    let suites = detect(&base.root, "", &Profile::load(None).unwrap(), &task).unwrap();
+    let launchers = folder.join("launchers");
+    std::fs::create_dir(&launchers).unwrap();
+    harness::write_launchers(&launchers).unwrap();
+    Verifier {
+        task,
+        workshop: Workshop::new(scratch, base),
+        sandbox: Sandbox {
+            level: Level::None,
+            host: host(),
+            launcher: env!("CARGO_BIN_EXE_regreen").into(),
+        },
+        suites,
+        launchers,
+        setup_network: false,
+        deadline: None,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is its own door")]
+fn host() -> Host {
+    let variable = |name: &str| std::env::var(name).ok();
+    let home = PathBuf::from(variable("HOME").unwrap());
+    let folder = |name: &str, default: &str| {
+        let folder = variable(name).unwrap_or_else(|| home.join(default).display().to_string());
+        (name.to_owned(), folder)
+    };
+    Host {
+        path: std::env::split_paths(&variable("PATH").unwrap()).collect(),
+        env: [folder("RUSTUP_HOME", ".rustup"), folder("CARGO_HOME", ".cargo")].into(),
+        home,
+    }
+}
+
+/// Asks the proposer, as often as it has something to say, about a repository; returns how often it was asked,
+/// and the verdict on its last candidate or its words.
+async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut verifier = verifier(task, repository, folder.path());
+    let say = |_: &str| {};
+    if let Some(trouble) = verify::prepare(&mut verifier, &say).await.unwrap() {
+        panic!("{trouble:?}");
+    }
+    let baseline = verify::measure(&verifier, &say).await.unwrap().unwrap();
+    let (mut proposer, prompt) = (Repair::new(None).unwrap(), Prompt::default());
+    let mut failure = verify::failure_of_base(&baseline);
+    for attempt in 1..10 {
+        let ask = Ask {
+            attempt,
+            prompt: &prompt,
+            baseline: &baseline,
+            failure: &failure,
+            verifier: &verifier,
+            time: Duration::from_mins(10),
+        };
+        match proposer.propose(&ask).await.unwrap() {
+            Proposal::Edits {
+                patch, transcript, ..
+            } => {
+                let diff = patch.unified(|path| verifier.workshop.snapshot.file(path).unwrap());
+                println!("{transcript}\n{diff}");
+                let verdict = verifier.judge(&baseline, &patch, &say).await.unwrap();
+                match verdict {
+                    Verdict::Red(red) => failure = red,
+                    Verdict::Green(_) | Verdict::Rejected { .. } => return (attempt, Ok(verdict)),
+                }
+            }
+            Proposal::Nothing {
+                reason, permanent, ..
+            } => {
+                assert!(permanent);
+                return (attempt, Err(reason));
+            }
+            Proposal::Reply { text, .. } => panic!("{text}"),
+        }
+    }
+    panic!("it never stops")
+}
+
+fn fixture(name: &str) -> (Task, PathBuf) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
+    let task = toml::from_str(&std::fs::read_to_string(folder.join("task.toml")).unwrap()).unwrap();
+    (task, folder.join("repo"))
+}
+
+/// Whether these programs are installed. Where none may be missing (`CI` is set), fails instead.
+#[expect(clippy::disallowed_methods, reason = "a test is its own door")]
+fn installed(programs: &[&str]) -> bool {
+    let path = host().path;
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|program| process::find(program, &path).is_none())
+        .collect();
+    if !missing.is_empty() {
+        eprintln!("SKIPPED: {missing:?} not installed");
+        assert!(std::env::var_os("CI").is_none(), "{missing:?}");
+    }
+    missing.is_empty()
+}
+
+/// Asserts that a fixture turns green.
+async fn check(name: &str) {
+    let (task, repository) = fixture(name);
+    let targets = task.fail_to_pass.clone();
+    match repair(task, &repository).await.1 {
+        Ok(Verdict::Green(evidence)) => {
+            let fixed: BTreeSet<_> = evidence.fixed;
+            assert!(targets.is_subset(&fixed), "{fixed:?}");
+        }
+        other => panic!("{name}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_rustc_is_sure_of_is_applied() {
+    check("rust-compile-mutability").await;
+}
+
+#[tokio::test]
+async fn what_rustc_supposes_is_tried() {
+    check("rust-compile-import").await;
+}
+
+/// Writes files into a folder.
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (name, content) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+}
+
+/// Repairs a repository of these files; `Ok` holds how many candidates it took.
+async fn repair_files(files: &[(&str, &str)]) -> Result<u32, String> {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), files);
+    let task = Task {
+        regreen: 1,
+        ..Task::default()
+    };
+    let (attempts, outcome) = repair(task, folder.path()).await;
+    outcome.map(|verdict| {
+        assert!(matches!(verdict, Verdict::Green(_)), "{verdict:?}");
+        attempts
+    })
+}
+
+/// Repairs a crate with this library and a test.
+async fn repair_crate(lib: &str, test: &str) -> Result<u32, String> {
+    let test = format!("#[test]\nfn it_holds() {{\n    {test}\n}}\n");
+    repair_files(&[
+        (
+            "Cargo.toml",
+            "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"small\"\nversion = \"0.1.0\"\n",
+        ),
+        ("src/lib.rs", lib),
+        ("tests/it.rs", &test),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn a_guess_that_builds_and_fails_the_tests_is_followed_by_the_next() {
+    // One letter from two names: only the tests know which is meant.
+    let lib = "const TWA: u32 = 3;\nconst TWO: u32 = 2;\n\npub fn two() -> u32 {\n    TWX\n}\n";
+    assert_eq!(repair_crate(lib, "assert_eq!(small::two(), 2);").await, Ok(2));
+}
+
+#[tokio::test]
+async fn where_the_compiler_offers_nothing_the_proposer_says_so() {
+    let lib = "pub fn two() -> u32 {\n    frobnicate_the_widget()\n}\n";
+    let reason = repair_crate(lib, "assert_eq!(small::two(), 2);")
+        .await
+        .unwrap_err();
+    assert!(
+        reason.contains("no message of the compiler offers an edit"),
+        "{reason}"
+    );
+    assert!(reason.contains("--model"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_clippy_suspects_is_tried() {
+    if !installed(&["cargo-clippy"]) {
+        return;
+    }
+    let lib = "pub fn is_small(c: char) -> bool {\n    ('a'..'z').contains(&c)\n}\n";
+    assert_eq!(repair_crate(lib, "assert!(small::is_small('z'));").await, Ok(1));
+}
+
+#[tokio::test]
+async fn messages_of_go_in_words_are_understood() {
+    if !installed(&["go"]) {
+        return;
+    }
+    let test = "package small\n\nimport \"testing\"\n\nfunc TestShout(t *testing.T) {\n\tif Shout(\"a\") != \"A\" {\n\t\tt.Fail()\n\t}\n}\n";
+    let code = "package small\n\nimport (\n\t\"fmt\"\n)\n\nfunc Shout(text string) string {\n\tlength := len(text)\n\treturn strings.ToUpper(txt)\n}\n";
+    let files = [
+        ("go.mod", "module small\n\ngo 1.20\n"),
+        ("small.go", code),
+        ("small_test.go", test),
+    ];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
+
+#[tokio::test]
+async fn hints_in_python_tracebacks_are_taken() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let test = "from small import shout\n\n\ndef test_shout():\n    assert shout('a') == 'A'\n";
+    let code = "def shout(text):\n    return txt.upper()\n";
+    let files = [
+        ("small.py", code),
+        ("tests/test_small.py", test),
+        ("pytest.ini", "[pytest]\npythonpath = .\n"),
+    ];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
