@@ -145,6 +145,13 @@ async fn what_rustc_supposes_is_tried() {
     check("rust-compile-import").await;
 }
 
+#[tokio::test]
+async fn words_of_javac_are_understood() {
+    if installed(&["mvn", "javac"]) {
+        check("java-maven-compile").await;
+    }
+}
+
 /// Writes files into a folder.
 fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, content) in files {
