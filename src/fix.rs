@@ -1,1 +1,567 @@
-//! The loop.
+//! The loop: measure the base, ask for a candidate, judge it, go round until it is green or the budget is
+//! spent. Every step is in the ledger before the next one begins, so that a killed run goes on where it was.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::budget::{Budget, Limit, Spent};
+use crate::edit::{self, Hunks};
+use crate::ledger::Ledger;
+use crate::patch::{File, Patch, RepoPath};
+use crate::policy::{self, Action, Attempt, Tier};
+use crate::process;
+use crate::prompt::{self, Material, Mode, Prompt, Repository, Templates};
+use crate::propose::{Ask, Proposal, Proposer};
+use crate::record::{Event, Outcome, Record};
+use crate::verdict::{Baseline, Evidence, Failure, FailureKind, Verdict};
+use crate::verify::{self, Trouble, Verifier};
+
+/// The longest that one proposer may take for one answer, if the budget allows it.
+const ANSWER: Duration = Duration::from_mins(30);
+
+/// Full test runs that minimising a green patch may take.
+const MINIMISING: usize = 12;
+
+/// A run: everything that the loop needs.
+pub struct Run<'a> {
+    /// Who judges.
+    pub verifier: Verifier,
+    /// Who makes candidates, cheapest first.
+    pub proposers: Vec<Box<dyn Proposer>>,
+    /// What models are told.
+    pub templates: Templates,
+    /// What may be spent.
+    pub budget: Budget,
+    /// What happened so far.
+    pub ledger: Ledger,
+    /// Told of every record as soon as it is on the disk.
+    pub watch: &'a dyn Fn(&Record),
+    /// Told what is being done right now.
+    pub say: verify::Say<'a>,
+}
+
+/// A candidate, judged or about to be.
+struct Candidate {
+    attempt: u32,
+    patch: Patch,
+    left_out: Vec<String>,
+}
+
+/// Makes the repository green, or says honestly why not.
+pub async fn fix(run: &mut Run<'_>) -> Result<Outcome> {
+    let limit = run
+        .budget
+        .time_left(Duration::from_secs_f64(run.ledger.seconds()));
+    let outcome = match limit {
+        None => turn(run).await?,
+        Some(left) => match tokio::time::timeout(left, turn(run)).await {
+            Ok(outcome) => outcome?,
+            Err(_) => Outcome::OutOfBudget { limit: Limit::Time },
+        },
+    };
+    run.end(outcome)
+}
+
+/// The circle.
+async fn turn(run: &mut Run<'_>) -> Result<Outcome> {
+    let baseline = match run.baseline().await? {
+        Ok(baseline) => baseline,
+        Err(Trouble {
+            cause,
+            detail,
+            remedy,
+        }) => {
+            return Ok(Outcome::NotFixable {
+                cause,
+                detail,
+                remedy,
+            });
+        }
+    };
+    if baseline.targets.is_empty() {
+        return Ok(Outcome::AlreadyGreen {
+            passing: baseline.guards.len(),
+            disabled: baseline.disabled.len(),
+        });
+    }
+    loop {
+        let candidate = match run.unjudged() {
+            Some(candidate) => candidate,
+            None => match run.decide(&baseline).await? {
+                Step::Candidate(candidate) => candidate,
+                Step::Again => continue,
+                Step::Stop(outcome) => return Ok(outcome),
+            },
+        };
+        if let Verdict::Green(evidence) = run.judge(&baseline, &candidate).await? {
+            return run.minimise(&baseline, candidate, evidence).await;
+        }
+    }
+}
+
+/// What a decision led to.
+enum Step {
+    Candidate(Candidate),
+    Again,
+    Stop(Outcome),
+}
+
+impl Run<'_> {
+    /// Writes an event to the ledger and shows it.
+    fn note(&mut self, event: Event) -> Result<()> {
+        self.ledger.write(event)?;
+        if let Some(record) = self.ledger.records.last() {
+            (self.watch)(record);
+        }
+        Ok(())
+    }
+
+    /// Prepares the base, and measures it unless the ledger knows it already.
+    async fn baseline(&mut self) -> Result<Result<Baseline, Trouble>> {
+        let start = Instant::now();
+        if let Some(trouble) = verify::prepare(&mut self.verifier, self.say).await? {
+            return Ok(Err(trouble));
+        }
+        let known = self.ledger.records.iter().find_map(|record| match &record.event {
+            Event::Measured { baseline } => Some(baseline.clone()),
+            _ => None,
+        });
+        if let Some(baseline) = known {
+            return Ok(Ok(baseline));
+        }
+        self.note(Event::SetUp {
+            seconds: start.elapsed().as_secs_f64(),
+        })?;
+        let measured = verify::measure(&self.verifier, self.say).await?;
+        if let Ok(baseline) = &measured {
+            self.note(Event::Measured {
+                baseline: baseline.clone(),
+            })?;
+        }
+        Ok(measured)
+    }
+
+    /// Lets the policy decide, and does it.
+    async fn decide(&mut self, baseline: &Baseline) -> Result<Step> {
+        let attempts = policy::attempts(&self.ledger.records);
+        if let Some((attempt, proposal)) = self.unread(&attempts) {
+            return self.read(attempt, proposal);
+        }
+        let elapsed = Duration::from_secs_f64(self.ledger.seconds());
+        let decision = policy::next(&attempts, &self.tiers(), &self.budget, elapsed);
+        let (reason, alternatives) = (decision.reason, decision.alternatives);
+        let action = match decision.action {
+            Action::Fresh(tier) => format!("ask {} afresh", self.proposers[tier].name()),
+            Action::Repair(tier) => format!("ask {} to mend its candidate", self.proposers[tier].name()),
+            Action::GiveUp => "give up".to_owned(),
+            Action::OutOfBudget(_) => "stop".to_owned(),
+        };
+        self.note(Event::Decided {
+            action,
+            reason: reason.clone(),
+            alternatives,
+        })?;
+        match decision.action {
+            Action::Fresh(tier) => self.ask(baseline, &attempts, tier, None).await,
+            Action::Repair(tier) => self.ask(baseline, &attempts, tier, attempts.last()).await,
+            Action::GiveUp => {
+                let failure = attempts
+                    .iter()
+                    .rev()
+                    .find_map(|attempt| attempt.failure().cloned());
+                let failure = failure.unwrap_or_else(|| verify::failure_of_base(baseline));
+                Ok(Step::Stop(Outcome::Unsolved {
+                    reason,
+                    failure: Some(failure),
+                }))
+            }
+            Action::OutOfBudget(limit) => Ok(Step::Stop(Outcome::OutOfBudget { limit })),
+        }
+    }
+
+    fn tiers(&self) -> Vec<Tier> {
+        let tier = |proposer: &dyn Proposer| Tier {
+            name: proposer.name().to_owned(),
+            reads_prompt: proposer.context().is_some(),
+        };
+        self.proposers
+            .iter()
+            .map(|proposer| tier(proposer.as_ref()))
+            .collect()
+    }
+
+    /// Asks a proposer, to mend the candidate of `mend` or afresh, if the budget allows the call.
+    async fn ask(
+        &mut self,
+        baseline: &Baseline,
+        attempts: &[Attempt],
+        tier: usize,
+        mend: Option<&Attempt>,
+    ) -> Result<Step> {
+        let attempt = attempts.last().map_or(0, |last| last.number) + 1;
+        let failure = mend.and_then(|mend| mend.failure().cloned());
+        let failure = failure.unwrap_or_else(|| verify::failure_of_base(baseline));
+        let prompt = match self.proposers[tier].context() {
+            Some(context) => self.prompt(baseline, attempts, mend, &failure, context)?,
+            None => Prompt::default(),
+        };
+        let model = self.proposers[tier].name().to_owned();
+        let most = match self.proposers[tier].most(&prompt) {
+            Ok(most) => most,
+            Err(error) => {
+                let reason = format!("{error:#}");
+                self.note(Event::Asked {
+                    attempt,
+                    tier,
+                    model,
+                    prompt: String::new(),
+                    most: Spent::default(),
+                })?;
+                return self.declined(attempt, reason, Spent::default(), true);
+            }
+        };
+        if let Some(limit) = self.budget.refuses(&policy::spent(attempts), &most) {
+            return Ok(Step::Stop(Outcome::OutOfBudget { limit }));
+        }
+        let text = [prompt.system.as_str(), prompt.user.as_str()]
+            .join("\n")
+            .trim()
+            .to_owned();
+        self.note(Event::Asked {
+            attempt,
+            tier,
+            model: model.clone(),
+            prompt: text,
+            most,
+        })?;
+        (self.say)(&format!("attempt {attempt}: {model}"));
+        let start = Instant::now();
+        let elapsed = Duration::from_secs_f64(self.ledger.seconds());
+        let time = self.budget.time_left(elapsed).unwrap_or(ANSWER).min(ANSWER);
+        let ask = Ask {
+            attempt,
+            prompt: &prompt,
+            baseline,
+            failure: &failure,
+            verifier: &self.verifier,
+            time,
+        };
+        let proposal = self.proposers[tier].propose(&ask).await?;
+        let seconds = start.elapsed().as_secs_f64();
+        match &proposal {
+            Proposal::Reply { text, spent } => {
+                self.note(Event::Replied {
+                    attempt,
+                    text: text.clone(),
+                    edits: None,
+                    spent: *spent,
+                    seconds,
+                })?;
+            }
+            Proposal::Edits {
+                patch,
+                transcript,
+                spent,
+            } => {
+                let edits = Some(patch.clone());
+                self.note(Event::Replied {
+                    attempt,
+                    text: transcript.clone(),
+                    edits,
+                    spent: *spent,
+                    seconds,
+                })?;
+            }
+            Proposal::Nothing {
+                reason,
+                spent,
+                permanent,
+            } => {
+                return self.declined(attempt, reason.clone(), *spent, *permanent);
+            }
+        }
+        self.read(attempt, proposal)
+    }
+
+    fn declined(&mut self, attempt: u32, reason: String, spent: Spent, permanent: bool) -> Result<Step> {
+        self.note(Event::Declined {
+            attempt,
+            reason,
+            spent,
+            permanent,
+        })?;
+        Ok(Step::Again)
+    }
+
+    /// The prompt of an attempt, fitted to the model's context.
+    fn prompt(
+        &self,
+        baseline: &Baseline,
+        attempts: &[Attempt],
+        mend: Option<&Attempt>,
+        failure: &Failure,
+        context: u64,
+    ) -> Result<Prompt> {
+        let paths = self.verifier.workshop.snapshot.paths()?;
+        let (protected, sources) = (self.verifier.protected()?, self.verifier.sources()?);
+        let repository = Repository {
+            paths: &paths,
+            is_source: &|path| sources.is_match(path.as_str()),
+            is_protected: &|path| protected.is_match(path.as_str()),
+            read: &|path| self.base(path),
+        };
+        let statement = self.verifier.task.statement.as_deref();
+        let earlier: Vec<String> = attempts.iter().map(digest).collect();
+        let material = Material {
+            mode: if mend.is_some() { Mode::Repair } else { Mode::Fresh },
+            statement,
+            failure,
+            baseline,
+            relevant: &prompt::relevant(failure, statement, &repository),
+            tried: mend.map(|mend| mend.diff.as_str()),
+            problems: &[],
+            earlier: &earlier,
+            protected: &self.verifier.task.protected,
+        };
+        prompt::build(&self.templates, &material, context)
+    }
+
+    /// A file of the base.
+    fn base(&self, path: &RepoPath) -> Option<File> {
+        self.verifier.workshop.snapshot.file(path).ok().flatten()
+    }
+
+    /// An answer that was paid for and not read yet, because the run was killed in between.
+    fn unread(&self, attempts: &[Attempt]) -> Option<(u32, Proposal)> {
+        let last = attempts
+            .last()
+            .filter(|last| last.verdict.is_none() && last.declined.is_none())?;
+        let reply = self
+            .ledger
+            .records
+            .iter()
+            .rev()
+            .find_map(|record| match &record.event {
+                Event::Replied {
+                    attempt,
+                    text,
+                    edits,
+                    spent,
+                    ..
+                } if *attempt == last.number => Some(match edits {
+                    None => Proposal::Reply {
+                        text: text.clone(),
+                        spent: *spent,
+                    },
+                    Some(patch) => Proposal::Edits {
+                        patch: patch.clone(),
+                        transcript: text.clone(),
+                        spent: *spent,
+                    },
+                }),
+                _ => None,
+            });
+        Some((last.number, reply?))
+    }
+
+    /// Finds the candidate in an answer; an answer without one is a verdict of its own.
+    fn read(&mut self, attempt: u32, proposal: Proposal) -> Result<Step> {
+        let (patch, problem) = match proposal {
+            Proposal::Reply { text, .. } => read_reply(&text, &|path| self.base(path)),
+            Proposal::Edits { patch, .. } => (patch, None),
+            Proposal::Nothing { reason, .. } => {
+                bail!("an answer without a candidate was to be read: {reason}")
+            }
+        };
+        let (product, left_out) = self.verifier.compose(&patch)?;
+        let diff = product.unified(|path| self.base(path));
+        let problem = problem.or_else(|| nothing_left(&product, &left_out));
+        self.note(Event::Proposed {
+            attempt,
+            patch: product.clone(),
+            diff,
+            left_out: left_out.clone(),
+        })?;
+        match problem {
+            None => Ok(Step::Candidate(Candidate {
+                attempt,
+                patch: product,
+                left_out,
+            })),
+            Some(failure) => {
+                self.note(Event::Judged {
+                    attempt,
+                    verdict: Verdict::Red(failure),
+                    seconds: 0.0,
+                })?;
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    /// A candidate that was found and not judged yet, because the run was killed in between.
+    fn unjudged(&self) -> Option<Candidate> {
+        self.ledger
+            .records
+            .iter()
+            .rev()
+            .find_map(|record| match &record.event {
+                Event::Proposed {
+                    attempt,
+                    patch,
+                    left_out,
+                    ..
+                } => Some(Some(Candidate {
+                    attempt: *attempt,
+                    patch: patch.clone(),
+                    left_out: left_out.clone(),
+                })),
+                Event::Judged { .. } | Event::Asked { .. } => Some(None),
+                _ => None,
+            })?
+    }
+
+    /// Judges a candidate; the same candidate is not judged twice.
+    async fn judge(&mut self, baseline: &Baseline, candidate: &Candidate) -> Result<Verdict> {
+        let start = Instant::now();
+        let attempts = policy::attempts(&self.ledger.records);
+        let known = attempts
+            .iter()
+            .find(|earlier| earlier.verdict.is_some() && earlier.patch.as_ref() == Some(&candidate.patch));
+        let mut verdict = match known.and_then(|earlier| earlier.verdict.clone()) {
+            Some(verdict) => verdict,
+            None => self.verifier.judge(baseline, &candidate.patch, self.say).await?,
+        };
+        if let Verdict::Green(evidence) = &mut verdict {
+            evidence.left_out.clone_from(&candidate.left_out);
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.note(Event::Judged {
+            attempt: candidate.attempt,
+            verdict: verdict.clone(),
+            seconds,
+        })?;
+        Ok(verdict)
+    }
+
+    /// Drops the hunks that green does not need; what is left is judged once more as a whole.
+    async fn minimise(
+        &mut self,
+        baseline: &Baseline,
+        candidate: Candidate,
+        evidence: Evidence,
+    ) -> Result<Outcome> {
+        let hunks = Hunks::of(&candidate.patch, |path| self.base(path));
+        let mut dropped = std::collections::BTreeSet::new();
+        if hunks.len() > 1 {
+            for hunk in (0..hunks.len()).take(MINIMISING) {
+                (self.say)(&format!(
+                    "minimising: is hunk {} of {} needed?",
+                    hunk + 1,
+                    hunks.len()
+                ));
+                dropped.insert(hunk);
+                let smaller = hunks.without(&dropped);
+                if smaller.is_empty() || !self.verifier.passes(baseline, &smaller, self.say).await? {
+                    dropped.remove(&hunk);
+                }
+            }
+        }
+        let smaller = hunks.without(&dropped);
+        if !dropped.is_empty()
+            && let Verdict::Green(mut evidence) = self.verifier.judge(baseline, &smaller, self.say).await?
+        {
+            evidence.left_out = candidate.left_out;
+            let diff = smaller.unified(|path| self.base(path));
+            let (from, to) = (hunks.len(), hunks.len() - dropped.len());
+            self.note(Event::Minimised {
+                attempt: candidate.attempt,
+                patch: smaller.clone(),
+                diff: diff.clone(),
+                from,
+                to,
+            })?;
+            return Ok(self.green(smaller, evidence));
+        }
+        Ok(self.green(candidate.patch, evidence))
+    }
+
+    fn green(&self, patch: Patch, evidence: Evidence) -> Outcome {
+        let diff = patch.unified(|path| self.base(path));
+        let base = patch
+            .paths()
+            .map(|path| (path.clone(), self.base(path).and_then(|file| file.blob())))
+            .collect();
+        Outcome::Green {
+            patch,
+            diff,
+            base,
+            evidence,
+        }
+    }
+
+    /// Writes how the run ended.
+    fn end(&mut self, outcome: Outcome) -> Result<Outcome> {
+        let spent = policy::spent(&policy::attempts(&self.ledger.records));
+        let (seconds, waited) = (self.ledger.here(), process::waited().as_secs_f64());
+        self.note(Event::Ended {
+            outcome: outcome.clone(),
+            spent,
+            seconds,
+            waited,
+        })?;
+        Ok(outcome)
+    }
+}
+
+/// The edits in a reply, and what is wrong with it as a whole.
+fn read_reply(text: &str, base: &dyn Fn(&RepoPath) -> Option<File>) -> (Patch, Option<Failure>) {
+    let edits = edit::read(text, base);
+    let problem = if edits.blocks == 0 {
+        Some(verify::plain(
+            FailureKind::NoEdit,
+            "the reply holds no edit".to_owned(),
+        ))
+    } else if edits.problems.is_empty() {
+        None
+    } else {
+        let summary = format!(
+            "{} cannot be applied",
+            verify::count(edits.problems.len(), "edit")
+        );
+        Some(Failure {
+            log: edits.complaint(),
+            ..verify::plain(FailureKind::DoesNotApply, summary)
+        })
+    };
+    (edits.patch, problem)
+}
+
+/// The failure of a candidate of which nothing is left to judge.
+fn nothing_left(product: &Patch, left_out: &[String]) -> Option<Failure> {
+    if !product.is_empty() {
+        return None;
+    }
+    Some(if left_out.is_empty() {
+        verify::plain(FailureKind::NoEdit, "the candidate changes nothing".to_owned())
+    } else {
+        let names = crate::text::list(left_out, 3);
+        let summary = format!(
+            "only files of tests and configuration were edited ({names}), and those are left as they are"
+        );
+        verify::plain(FailureKind::OnlyProtected, summary)
+    })
+}
+
+/// One line on an earlier attempt.
+fn digest(attempt: &Attempt) -> String {
+    let end = match (&attempt.verdict, &attempt.declined) {
+        (Some(Verdict::Red(failure)), _) => failure.summary.clone(),
+        (Some(Verdict::Rejected { .. }), _) => "rejected".to_owned(),
+        (Some(Verdict::Green(_)), _) => "green".to_owned(),
+        (None, Some(reason)) => reason.clone(),
+        (None, None) => "no answer".to_owned(),
+    };
+    prompt::digest(&attempt.model, &attempt.diff, &end)
+}

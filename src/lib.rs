@@ -17,8 +17,8 @@ pub mod record;
 // Hands: each touches one part of the outside world, and nobody else does.
 pub mod harness;
 pub mod process;
-pub mod sandbox;
 pub mod workspace;
+pub mod sandbox;
 pub mod ledger;
 
 // Senses: turn a tree into a verdict.
@@ -33,6 +33,9 @@ pub mod repair;
 // The loop: propose, apply, verify, until green or out of budget.
 pub mod policy;
 pub mod fix;
+
+// Everything that is shown, computed from the records alone.
+pub mod story;
 
 // The door: the only reader of arguments and environment.
 pub mod cli;

@@ -97,6 +97,13 @@ pub struct File {
 }
 
 impl File {
+    /// The id that git gives the content.
+    pub fn blob(&self) -> Option<String> {
+        git2::Oid::hash_object(git2::ObjectType::Blob, &self.content)
+            .ok()
+            .map(|id| id.to_string())
+    }
+
     /// A plain file.
     pub fn plain(content: impl Into<Vec<u8>>) -> File {
         File {

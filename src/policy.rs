@@ -87,7 +87,7 @@ pub fn attempts(records: &[Record]) -> Vec<Attempt> {
                 last.diff.clone_from(diff);
             }),
             Event::Judged { verdict, .. } => {
-                with_last(&mut attempts, |last| last.verdict = Some(verdict.clone()))
+                with_last(&mut attempts, |last| last.verdict = Some(verdict.clone()));
             }
             Event::Started { .. }
             | Event::Resumed { .. }

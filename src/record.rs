@@ -1,11 +1,13 @@
 //! The records of a ledger, one JSON object a line. Everything that is shown or exported is computed from
 //! them. A changed field means a new [`FORMAT`] and a new golden file (`tests/golden/`).
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Limit, Spent};
-use crate::patch::Patch;
+use crate::patch::{Patch, RepoPath};
 use crate::task::Task;
 use crate::verdict::{Baseline, Evidence, Failure, Verdict};
 
@@ -179,6 +181,8 @@ pub enum Outcome {
         patch: Patch,
         /// The patch as a unified diff.
         diff: String,
+        /// The git blob ids of the changed paths on the base, `None` for new ones: what the patch applies to.
+        base: BTreeMap<RepoPath, Option<String>>,
         /// Why it may be believed.
         evidence: Evidence,
     },

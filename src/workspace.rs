@@ -115,7 +115,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// A file of the base, `None` when there is none or it is a folder.
     pub fn file(&self, path: &RepoPath) -> Result<Option<File>> {
-        read_file(&self.root, path.as_str())
+        read_file(&self.root, path)
     }
 
     /// The files of the base whose names are UTF-8, in order.
@@ -226,18 +226,7 @@ impl Workspace {
     ///
     /// Fails when a parent of a changed path is a link or a file.
     pub fn apply(&self, patch: &Patch) -> Result<()> {
-        for (path, after) in &patch.0 {
-            let place = parents(&self.tree(), path)?;
-            match fs::symlink_metadata(&place) {
-                Ok(data) if data.is_dir() => bail!("{path} is a folder"),
-                Ok(_) => fs::remove_file(&place)?,
-                Err(_) => {}
-            }
-            if let Some(file) = after {
-                write(&place, file).with_context(|| format!("failed to write {path}"))?;
-            }
-        }
-        Ok(())
+        apply_beneath(&self.tree(), patch)
     }
 
     /// What differs from the snapshot in files that git would not ignore.
@@ -258,7 +247,7 @@ impl Workspace {
             };
             let same = known.is_ok_and(|known| known.len() == data.len() && times(&known) == times(data));
             if !same {
-                let after = read_file(&tree, path.as_str())?;
+                let after = read_file(&tree, &path)?;
                 if after.is_some() && after != base.file(&path)? {
                     changes.0.insert(path, after);
                 }
@@ -272,6 +261,24 @@ impl Workspace {
         }
         Ok(changes)
     }
+}
+
+/// Applies a patch to the tree at `root`.
+///
+/// Fails when a parent of a changed path is a link or a file, or a changed path is a folder.
+pub fn apply_beneath(root: &Path, patch: &Patch) -> Result<()> {
+    for (path, after) in &patch.0 {
+        let place = parents(root, path)?;
+        match fs::symlink_metadata(&place) {
+            Ok(data) if data.is_dir() => bail!("{path} is a folder"),
+            Ok(_) => fs::remove_file(&place)?,
+            Err(_) => {}
+        }
+        if let Some(file) = after {
+            write(&place, file).with_context(|| format!("failed to write {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn times(data: &Metadata) -> Option<std::time::SystemTime> {
@@ -310,20 +317,19 @@ fn write(place: &Path, file: &File) -> Result<()> {
 
 /// Reads the file or link at `path` beneath `root`; `None` when there is none, it is a folder, a device or
 /// larger than 16 MiB, or a link leads there.
-fn read_file(root: &Path, path: &str) -> Result<Option<File>> {
+pub fn read_file(root: &Path, path: &RepoPath) -> Result<Option<File>> {
     use std::os::unix::ffi::OsStringExt;
-    let beyond_a_link = Path::new(path)
+    let place = path.under(root);
+    let path = path.as_str();
+    let mut parents = Path::new(path)
         .ancestors()
         .skip(1)
-        .any(|parent| root.join(parent).is_symlink());
-    let place = root.join(path);
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let beyond_a_link = parents.any(|parent| root.join(parent).is_symlink());
     let Ok(data) = fs::symlink_metadata(&place) else {
         return Ok(None);
     };
-    if (beyond_a_link && root.join(path) != root)
-        || !(data.is_file() || data.is_symlink())
-        || data.len() > LARGEST
-    {
+    if beyond_a_link || !(data.is_file() || data.is_symlink()) || data.len() > LARGEST {
         return Ok(None);
     }
     if data.is_symlink() {

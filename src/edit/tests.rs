@@ -1,3 +1,5 @@
+//! Replies, good and bad, and what is read in them.
+
 use super::*;
 
 /// Files of a base: name and content; a name that ends in `@` is a link, one in `*` is executable.

@@ -1,3 +1,5 @@
+//! Prompts of real failures, within budgets.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -433,7 +433,7 @@ impl Usage {
 }
 
 /// The preset that `model` names, its model and budget arguments filled in later.
-fn preset(model: &str, harness: Option<&Path>) -> Result<Preset> {
+pub fn preset(model: &str, harness: Option<&Path>) -> Result<Preset> {
     let (name, rest) = model.split_once(':').unwrap_or((model, ""));
     if name == "command" {
         let mut argv = words(rest)?;

@@ -203,6 +203,37 @@ fn with_task(mut suites: Vec<Suite>, focus: &str, task: &Task) -> Vec<Suite> {
 }
 
 impl Suite {
+    /// The profile's name and the folder, for people.
+    pub fn label(&self) -> String {
+        let name = &self.profile.name;
+        if self.dir.is_empty() {
+            name.clone()
+        } else {
+            format!("{name} in {}", self.dir)
+        }
+    }
+
+    /// The globs of product source files, relative to the repository.
+    pub fn sources(&self) -> Vec<String> {
+        self.below(&self.profile.sources)
+    }
+
+    /// The globs of files that belong to tests and configuration, relative to the repository.
+    pub fn protected(&self) -> Vec<String> {
+        self.below(&self.profile.protected)
+    }
+
+    fn below(&self, globs: &[String]) -> Vec<String> {
+        let here = |glob: &String| {
+            if self.dir.is_empty() {
+                glob.clone()
+            } else {
+                format!("{}/{glob}", self.dir)
+            }
+        };
+        globs.iter().map(here).collect()
+    }
+
     /// The set-up commands that apply to the tree.
     pub fn setup(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
         let fill = self.fill(tree, launchers);

@@ -63,21 +63,13 @@ impl Verifier {
 
     /// The globs of protected files: the task's, and those of every suite below its folder.
     pub fn protected(&self) -> Result<GlobSet> {
-        let mut globs = GlobSetBuilder::new();
-        for glob in &self.task.protected {
-            globs.add(Glob::new(glob).with_context(|| format!("`protected` holds a bad glob, {glob:?}"))?);
-        }
-        for suite in &self.suites {
-            for glob in &suite.profile.protected {
-                let glob = if suite.dir.is_empty() {
-                    glob.clone()
-                } else {
-                    format!("{}/{glob}", suite.dir)
-                };
-                globs.add(Glob::new(&glob)?);
-            }
-        }
-        Ok(globs.build()?)
+        let own = self.suites.iter().flat_map(Suite::protected);
+        globs(self.task.protected.iter().cloned().chain(own))
+    }
+
+    /// The globs of product source files.
+    pub fn sources(&self) -> Result<GlobSet> {
+        globs(self.suites.iter().flat_map(Suite::sources))
     }
 
     /// Judges a candidate that [`Verifier::compose`] has composed: targets first, then everything, then
@@ -194,6 +186,14 @@ impl Verifier {
         }
         Ok(())
     }
+}
+
+fn globs(globs: impl Iterator<Item = String>) -> Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(Glob::new(&glob).with_context(|| format!("{glob:?} is not a glob"))?);
+    }
+    Ok(set.build()?)
 }
 
 /// Ids that regreen makes for a suite as a whole, `build (cargo)` and `run (cargo)`, so that a base that does

@@ -79,19 +79,27 @@ impl Verifier {
         let Some(built) = self.build(suite, workspace, &results, run).await? else {
             return Ok(());
         };
-        let before = (run.tests.len(), run.diagnostics.len());
-        let mut ended_well = true;
+        suite.sweep(&workspace.tree())?;
+        let before = (run.tests.len(), run.diagnostics.len(), run.broken.len());
+        let (mut short, mut well) = (None, true);
         for invocation in suite.tests(&workspace.tree(), &built, only, &results, &self.launchers)? {
             let finished = self.run(&invocation, workspace, &results, false).await?;
             let parsed = suite.read(&invocation, &finished, &workspace.tree(), &results)?;
-            ended_well &= finished.exit.success();
+            well &= finished.exit.success();
+            if !parsed.complete {
+                short = Some(format!("{}: its report is cut short", shown(&invocation)));
+            }
             note(run, &invocation, &finished, parsed)?;
         }
         let errors = run.diagnostics[before.1..]
             .iter()
             .any(|diagnostic| diagnostic.severity == Severity::Error);
-        if !ended_well && (errors || run.tests.len() == before.0) {
-            fail_suite(run, &format!("build ({})", label(suite)));
+        let ended = run.broken.len() == before.2;
+        if ended && !well && (errors || run.tests.len() == before.0) {
+            fail_suite(run, &format!("build ({})", suite.label()));
+        } else if ended {
+            // A suite that ends by itself, status 0 even, and has not said all it had to say.
+            run.broken.extend(short);
         }
         // Result files of large suites would pile up over a long run.
         let _ = std::fs::remove_dir_all(&results);
@@ -114,7 +122,7 @@ impl Verifier {
             note(run, &invocation, &finished, parsed)?;
             built.push(finished);
             if failed {
-                fail_suite(run, &format!("build ({})", label(suite)));
+                fail_suite(run, &format!("build ({})", suite.label()));
                 return Ok(suite.tests_despite_build().then_some(built));
             }
         }
@@ -198,12 +206,17 @@ fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed:
         let both = format!("{}\n{log}", run.log);
         run.log = crate::text::clip(both.trim_start(), LOG).into_owned();
         if !matches!(finished.exit, Exit::Code(_)) {
-            let command = crate::text::clip(&invocation.argv.join(" "), 200).into_owned();
-            run.broken.push(format!("{command}: {}", finished.exit));
+            run.broken
+                .push(format!("{}: {}", shown(invocation), finished.exit));
         }
         run.exit = Some(finished.exit.clone());
     }
     Ok(())
+}
+
+/// A command line, short enough for a sentence.
+fn shown(invocation: &Invocation) -> String {
+    crate::text::clip(&invocation.argv.join(" "), 120).into_owned()
 }
 
 /// Notes that a suite as a whole failed.
@@ -214,14 +227,6 @@ fn fail_suite(run: &mut TestRun, id: &str) {
         .first()
         .map_or_else(|| run.log.clone(), |first| first.message.clone());
     run.tests.insert(id.to_owned(), TestResult::failed(id, message));
-}
-
-fn label(suite: &Suite) -> String {
-    if suite.dir.is_empty() {
-        suite.profile.name.clone()
-    } else {
-        format!("{} in {}", suite.profile.name, suite.dir)
-    }
 }
 
 /// The machine's one-minute load average per core; 0 where it cannot be read.
