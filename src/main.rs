@@ -1,5 +1,8 @@
 //! The `regreen` binary.
 
-fn main() {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     regreen::sandbox::launch_if_asked();
+    regreen::cli::main(std::env::args_os())
 }

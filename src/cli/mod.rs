@@ -1,0 +1,432 @@
+//! The door: arguments and environment are read here and nowhere else. Arguments win over `task.toml`, which
+//! wins over defaults. stdout is data (a patch, JSON); everything said to people goes to stderr.
+
+mod settings;
+mod watch;
+mod deliver;
+mod doctor;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::fix::{self, Run};
+use crate::ledger::Ledger;
+use crate::record::{Event, Outcome};
+use crate::sandbox::Level;
+use crate::story;
+use crate::task::TestFormat;
+
+use settings::Settings;
+use watch::Watch;
+
+/// Makes a red repository green: proposes a patch, measures it with compiler and tests in a sandbox, goes round.
+#[derive(Debug, Parser)]
+#[command(
+    name = "regreen",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Turn a failing repository green, or say honestly why not
+    #[command(after_help = FIX_EXAMPLES)]
+    Fix(Box<FixArgs>),
+    /// Tell a run as a story
+    #[command(
+        after_help = "Examples:\n  regreen show                 the latest run\n  regreen show 20260102-…      one run\n  regreen show --json | jq .   its records"
+    )]
+    Show {
+        /// The run's id or folder; the latest by default
+        run: Option<String>,
+        /// Where runs are kept
+        #[arg(long, default_value = ".regreen/runs", value_name = "FOLDER")]
+        out: PathBuf,
+        /// Print the records, one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which toolchains, sandbox levels and models are ready, and the remedy for each that is not
+    Doctor {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print the completion script of a shell
+    #[command(
+        after_help = "Example:\n  regreen completions bash > ~/.local/share/bash-completion/completions/regreen"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the JSON Schema of a format
+    Schema {
+        /// The format
+        format: Schema,
+    },
+}
+
+const FIX_EXAMPLES: &str = "\
+Examples:
+  regreen fix                                      the repository here, with the embedded engine
+  regreen fix ../shop --apply                      and write the verified patch into its tree
+  regreen fix https://example.org/shop.git --rev v1.2 --patch fix.diff
+  regreen fix --model repair --model anthropic/claude-haiku-4-5 --usd 0.50
+  regreen fix --model command:claude               any agent CLI proposes, regreen judges
+  regreen fix --test-cmd './check.sh' --test-format tap
+  regreen fix --resume 20260102-030405-x7f3        go on where a run was stopped
+
+Exit status: 0 green, 1 unsolved, 2 bad usage, 3 budget spent, 4 not fixable by a patch, 70 our own fault,
+130 interrupted.";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Schema {
+    /// `ledger.jsonl`, one record a line
+    Ledger,
+    /// `task.toml`
+    Task,
+}
+
+/// What all commands that touch toolchains have in common.
+#[derive(Clone, Debug, Args)]
+struct Common {
+    /// A folder whose files replace the embedded ones of the same name (prompts, toolchains, prices)
+    #[arg(long, value_name = "FOLDER")]
+    harness: Option<PathBuf>,
+    /// Where scratch folders are made [default: the user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+    /// How strong the sandbox is [default: the strongest that works here, never none]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    sandbox: Option<Level>,
+}
+
+#[derive(Debug, Args)]
+struct FixArgs {
+    /// A folder in a git repository, a task folder, or a URL (file, https, ssh)
+    #[arg(default_value = ".")]
+    path: String,
+
+    /// The revision to take, instead of the working copy or the default branch
+    #[arg(long, help_heading = "Task")]
+    rev: Option<String>,
+    /// A task.toml to read
+    #[arg(long, value_name = "FILE", help_heading = "Task")]
+    task: Option<PathBuf>,
+    /// What is wrong, in words
+    #[arg(long, value_name = "TEXT", help_heading = "Task")]
+    statement: Option<String>,
+    /// A test that must pass; may be repeated [default: every test that fails]
+    #[arg(long, value_name = "ID", help_heading = "Task")]
+    target: Vec<String>,
+    /// Files that candidates must leave alone; may be repeated
+    #[arg(long, value_name = "GLOB", help_heading = "Task")]
+    protect: Vec<String>,
+
+    /// Run only this toolchain
+    #[arg(long, value_name = "NAME", help_heading = "Build and test")]
+    toolchain: Option<String>,
+    /// Build with this command (run by `sh -c` in the sandbox)
+    #[arg(long, value_name = "COMMAND", help_heading = "Build and test")]
+    build_cmd: Option<String>,
+    /// Test with this command (run by `sh -c` in the sandbox)
+    #[arg(long, value_name = "COMMAND", help_heading = "Build and test")]
+    test_cmd: Option<String>,
+    /// What the test command reports
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Build and test")]
+    test_format: Option<TestFormat>,
+    /// Where the test command leaves its `JUnit` XML files
+    #[arg(long, value_name = "GLOB", help_heading = "Build and test")]
+    test_results: Option<String>,
+    /// Deadline of every build and test command, in seconds
+    #[arg(long, value_name = "SECONDS", help_heading = "Build and test")]
+    deadline: Option<u64>,
+    /// Whether set-up steps (dependencies) have the network
+    #[arg(
+        long,
+        value_enum,
+        default_value = "on",
+        value_name = "WHEN",
+        help_heading = "Build and test"
+    )]
+    setup_network: Switch,
+
+    /// Who proposes, cheapest first; may be repeated: repair, PROVIDER/NAME, command:ARGV, replay:FOLDER
+    /// [default: repair, then the model whose key is in the environment]
+    #[arg(long, value_name = "MODEL", help_heading = "Proposers")]
+    model: Vec<String>,
+    /// The address of a server that speaks a provider's wire format
+    #[arg(long, value_name = "URL", help_heading = "Proposers")]
+    base_url: Option<String>,
+    /// The model's price in dollars per million tokens, when it is not in the table
+    #[arg(long, value_name = "IN,OUT", help_heading = "Proposers")]
+    price: Option<String>,
+    /// Tokens that the model's prompt may have, when the model is not in the table
+    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
+    context: Option<u64>,
+    /// Tokens that one reply may have
+    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
+    max_output: Option<u32>,
+    /// The most that one call of an agent CLI may cost [default: a quarter of --usd]
+    #[arg(long, value_name = "USD", help_heading = "Proposers")]
+    agent_usd: Option<f64>,
+    /// A variable of your environment that an agent CLI may see; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Proposers")]
+    agent_env: Vec<String>,
+    /// Whether agent CLIs have the network: without it they reach no model
+    #[arg(
+        long,
+        value_enum,
+        default_value = "on",
+        value_name = "WHEN",
+        help_heading = "Proposers"
+    )]
+    agent_network: Switch,
+
+    /// Candidates that may be proposed [default: 8]
+    #[arg(long, help_heading = "Budget")]
+    attempts: Option<u32>,
+    /// Tokens that may be used
+    #[arg(long, help_heading = "Budget")]
+    tokens: Option<u64>,
+    /// Dollars that may be spent [default: 1.00]
+    #[arg(long, help_heading = "Budget")]
+    usd: Option<f64>,
+    /// Time that may pass, as in 90s, 10m, 2h [default: 1h]
+    #[arg(long, value_parser = settings::duration, help_heading = "Budget")]
+    time: Option<u64>,
+
+    /// Write the verified patch into your working copy
+    #[arg(long, help_heading = "Result", conflicts_with = "rev")]
+    apply: bool,
+    /// Commit the verified patch to a new branch of your repository
+    #[arg(long, value_name = "NAME", help_heading = "Result")]
+    branch: Option<String>,
+    /// Write the verified patch to a file, or to stdout with -
+    #[arg(long, value_name = "FILE", help_heading = "Result")]
+    patch: Option<String>,
+    /// Print the event stream, one JSON object a line
+    #[arg(long, help_heading = "Result")]
+    json: bool,
+    /// Where runs are kept
+    #[arg(
+        long,
+        default_value = ".regreen/runs",
+        value_name = "FOLDER",
+        help_heading = "Result"
+    )]
+    out: PathBuf,
+    /// Go on with a run that was stopped or killed
+    #[arg(long, value_name = "ID", help_heading = "Result")]
+    resume: Option<String>,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// The exit statuses of regreen; they stand in the README.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The repository is green, by a verified patch or already.
+    Green = 0,
+    /// Every proposer gave up.
+    Unsolved = 1,
+    /// The arguments or the task make no sense.
+    Usage = 2,
+    /// The budget is spent.
+    Budget = 3,
+    /// No patch can help here: flaky tests, a missing toolchain, a broken environment.
+    NotFixable = 4,
+    /// regreen itself failed.
+    Fault = 70,
+    /// It was interrupted; `--resume` goes on.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// A mistake in the arguments or the task, told apart from our own faults by its exit status.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+/// Runs regreen with these arguments.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Green.into()
+            };
+        }
+    };
+    match run(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let exit = if error.downcast_ref::<Usage>().is_some() {
+                Exit::Usage
+            } else {
+                Exit::Fault
+            };
+            complain(&error);
+            exit.into()
+        }
+    }
+}
+
+/// Prints an error and its causes, safe for a terminal.
+fn complain(error: &anyhow::Error) {
+    let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let _ = writeln!(
+        std::io::stderr(),
+        "regreen: {}",
+        crate::text::printable(&chain.join(": "))
+    );
+}
+
+fn run(command: Command) -> Result<Exit> {
+    match command {
+        Command::Fix(args) => fix(*args),
+        Command::Show { run, out, json } => show(run.as_deref(), &out, json),
+        Command::Doctor { common } => doctor::doctor(&common),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "regreen", &mut std::io::stdout());
+            Ok(Exit::Green)
+        }
+        Command::Schema { format } => {
+            let schema = match format {
+                Schema::Ledger => schemars::schema_for!(crate::record::Record),
+                Schema::Task => schemars::schema_for!(crate::task::Task),
+            };
+            print(&format!("{}\n", serde_json::to_string_pretty(&schema)?));
+            Ok(Exit::Green)
+        }
+    }
+}
+
+/// Writes data to stdout; a reader that went away is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn show(run: Option<&str>, out: &std::path::Path, json: bool) -> Result<Exit> {
+    let records = Ledger::read(&settings::run_folder(run, out)?)?;
+    if json {
+        for record in &records {
+            print(&format!("{}\n", serde_json::to_string(record)?));
+        }
+    } else {
+        print(&story::story(&records));
+    }
+    Ok(Exit::Green)
+}
+
+fn fix(args: FixArgs) -> Result<Exit> {
+    // A second thread looks out for signals, also while this one takes a large repository.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let watch = Watch::new(args.json);
+    let settings = Settings::resolve(args)?;
+    let stop = tokio::sync::Notify::new();
+    let stop = std::sync::Arc::new(stop);
+    runtime.spawn(stop_on_signal(stop.clone()));
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = fix_with(&settings, &watch) => exit,
+            () = stop.notified() => {
+                let id = &settings.run;
+                watch.line(&format!("Stopped. Nothing is lost: `regreen fix --resume {id}` goes on."));
+                Ok(Exit::Interrupted)
+            }
+        }
+    });
+    // A blocking task that still runs must not hold up the end.
+    runtime.shutdown_background();
+    exit
+}
+
+/// How long a stopped run may tidy up.
+const GRACE: std::time::Duration = std::time::Duration::from_millis(1500);
+
+/// Stops the run when the user or the system asks for it; boxes end with regreen, whatever holds it up.
+async fn stop_on_signal(stop: std::sync::Arc<tokio::sync::Notify>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    stop.notify_one();
+    tokio::time::sleep(GRACE).await;
+    std::process::exit(Exit::Interrupted as i32);
+}
+
+async fn fix_with(settings: &Settings, watch: &Watch) -> Result<Exit> {
+    let ledger = settings.ledger()?;
+    if let Some(Event::Ended { outcome, .. }) = ledger.records.last().map(|record| record.event.clone()) {
+        watch.line("This run has ended before; nothing is repeated.");
+        return finish(settings, watch, &outcome, &ledger.records);
+    }
+    let (record, say) = (|record: &_| watch.record(record), |text: &str| watch.say(text));
+    let mut run: Run = settings.run(ledger, &record, &say)?;
+    if run.verifier.sandbox.level == Level::None {
+        watch.line("Warning: no sandbox. Code of the repository and of proposers runs with your rights.");
+    }
+    let outcome = fix::fix(&mut run).await?;
+    finish(settings, watch, &outcome, &run.ledger.records)
+}
+
+/// Delivers the patch and says how the run ended.
+fn finish(
+    settings: &Settings,
+    watch: &Watch,
+    outcome: &Outcome,
+    records: &[crate::record::Record],
+) -> Result<Exit> {
+    watch.line(&story::ending(records));
+    if let Outcome::Green {
+        patch, diff, base, ..
+    } = outcome
+    {
+        for line in
+            deliver::deliver(settings, patch, diff, base).context("failed to deliver the verified patch")?
+        {
+            watch.line(&line);
+        }
+    }
+    Ok(match outcome {
+        Outcome::Green { .. } | Outcome::AlreadyGreen { .. } => Exit::Green,
+        Outcome::Unsolved { .. } => Exit::Unsolved,
+        Outcome::OutOfBudget { .. } => Exit::Budget,
+        Outcome::NotFixable { .. } => Exit::NotFixable,
+    })
+}

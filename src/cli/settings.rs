@@ -1,0 +1,570 @@
+//! Turns arguments, environment and `task.toml` into what a run needs, once.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the one reader of the environment"
+)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::{Common, FixArgs, Switch, Usage};
+use crate::budget::Budget;
+use crate::fix::Run;
+use crate::harness;
+use crate::ledger::Ledger;
+use crate::prompt::Templates;
+use crate::propose::Proposer;
+use crate::propose::command;
+use crate::propose::llm::{self, Key, Llm};
+use crate::propose::prices::{Price, Prices};
+use crate::propose::replay::Replay;
+use crate::record::{self, Event, Record};
+use crate::repair::Repair;
+use crate::sandbox::{Host, Sandbox};
+use crate::task::{self, Source, Task};
+use crate::toolchain::{self, Profile};
+use crate::verify::{Say, Verifier};
+use crate::workspace::{self, Scratch, Workshop};
+
+/// Attempts, dollars and seconds that a run may use unless told otherwise.
+const ATTEMPTS: u32 = 8;
+const USD: f64 = 1.0;
+const SECONDS: u64 = 3600;
+
+/// Variables that say where toolchains and certificates are and hold no secret.
+const SHARED: [&str; 24] = [
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "PYENV_ROOT",
+    "PYENV_VERSION",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "GOROOT",
+    "GOTOOLCHAIN",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "VOLTA_HOME",
+    "FNM_DIR",
+    "ASDF_DATA_DIR",
+    "MISE_DATA_DIR",
+    "SDKMAN_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "TZ",
+    "LC_ALL",
+];
+
+/// Folders in the home that toolchain managers use when no variable names them.
+const MANAGERS: [(&str, &str); 3] = [
+    ("RUSTUP_HOME", ".rustup"),
+    ("PYENV_ROOT", ".pyenv"),
+    ("NVM_DIR", ".nvm"),
+];
+
+/// What `regreen fix` was asked to do.
+pub struct Settings {
+    /// The run's id.
+    pub run: String,
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Where the verified patch goes.
+    pub patch: Option<String>,
+    /// The branch to make.
+    pub branch: Option<String>,
+    /// Whether the working copy is written.
+    pub apply: bool,
+    /// Whether the source is a task's folder, which is a tree of its own also inside a larger repository.
+    pub plain: bool,
+    task: Task,
+    beside: PathBuf,
+    models: Vec<String>,
+    budget: Budget,
+    resume: bool,
+    args: FixArgs,
+}
+
+impl Settings {
+    /// Resolves the arguments. A resumed run brings its task, models and budget from its ledger; limits given
+    /// anew win.
+    pub fn resolve(mut args: FixArgs) -> Result<Settings> {
+        let here = env::current_dir().context("failed to find the current folder")?;
+        let out = here.join(&args.out);
+        let (mut task, beside, plain) = read_task(&args, &here)?;
+        let mut models = std::mem::take(&mut args.model);
+        let (run, folder, resume) = if let Some(id) = &args.resume {
+            let folder = run_folder(Some(id), &out)?;
+            let records = Ledger::read(&folder)?;
+            if let Some(Event::Started {
+                task: known,
+                models: asked,
+                ..
+            }) = records.first().map(|record| &record.event)
+            {
+                task = known.clone();
+                if models.is_empty() {
+                    models.clone_from(asked);
+                }
+            }
+            (name_of(&folder), folder, true)
+        } else {
+            let id = new_id();
+            (id.clone(), out.join(&id), false)
+        };
+        merge(&mut task, &args);
+        let budget = task.budget.clone();
+        if models.is_empty() {
+            models = default_models(args.common.harness.as_deref())?;
+        }
+        let plain = plain || task.source.path != args.path && args.resume.is_none() && args.task.is_some();
+        Ok(Settings {
+            run,
+            folder,
+            patch: args.patch.take(),
+            branch: args.branch.take(),
+            apply: args.apply,
+            plain,
+            task,
+            beside,
+            models,
+            budget,
+            resume,
+            args,
+        })
+    }
+
+    /// The folder of a local source.
+    pub fn source_folder(&self) -> Option<PathBuf> {
+        let folder = self.beside.join(&self.task.source.path);
+        folder.is_dir().then_some(folder)
+    }
+
+    /// Creates the run's ledger, or opens the one to go on with.
+    pub fn ledger(&self) -> Result<Ledger> {
+        if self.resume {
+            return Ledger::resume(&self.folder);
+        }
+        if let Some(top) = self
+            .folder
+            .ancestors()
+            .find(|folder| folder.ends_with(".regreen"))
+        {
+            // The user's git must not see the runs.
+            std::fs::create_dir_all(top)?;
+            std::fs::write(top.join(".gitignore"), "*\n")?;
+        }
+        Ledger::create(&self.folder)
+    }
+
+    /// Takes the source, finds its suites, makes the proposers and writes how the run began.
+    pub fn run<'a>(&self, mut ledger: Ledger, watch: &'a dyn Fn(&Record), say: Say<'a>) -> Result<Run<'a>> {
+        let overrides = self.args.common.harness.as_deref();
+        let sandbox = sandbox(&self.args.common)?;
+        let event = if self.resume {
+            Event::Resumed { time: now() }
+        } else {
+            Event::Started {
+                format: record::FORMAT,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                run: self.run.clone(),
+                time: now(),
+                task: self.task.clone(),
+                models: self.models.clone(),
+                sandbox: sandbox.level.to_string(),
+            }
+        };
+        write(&mut ledger, watch, event)?;
+        let scratch = Scratch::new(&cache(&self.args.common)?)?;
+        say("taking the repository");
+        let snapshot =
+            workspace::take(&self.task.source, &self.beside, self.plain, &scratch).map_err(usage)?;
+        let launchers = scratch.folder.join("launchers");
+        std::fs::create_dir(&launchers)?;
+        harness::write_launchers(&launchers)?;
+        let profiles = Profile::load(overrides)?;
+        let suites =
+            toolchain::detect(&snapshot.root, &snapshot.focus, &profiles, &self.task).map_err(usage)?;
+        let names = suites.iter().map(toolchain::Suite::label).collect();
+        let based = Event::Based {
+            tree: snapshot.tree.clone(),
+            files: snapshot.files,
+            suites: names,
+        };
+        let known = ledger
+            .records
+            .iter()
+            .find(|record| matches!(record.event, Event::Based { .. }));
+        match known.map(|record| &record.event) {
+            Some(known) => ensure!(
+                *known == based,
+                Usage("the repository has changed since the run began; start a new run".to_owned())
+            ),
+            None => write(&mut ledger, watch, based)?,
+        }
+        let verifier = Verifier {
+            task: self.task.clone(),
+            workshop: Workshop::new(scratch, snapshot),
+            sandbox,
+            suites,
+            launchers,
+            setup_network: self.args.setup_network == Switch::On,
+            deadline: self.args.deadline,
+        };
+        let tiers = 0..self.models.len();
+        let proposers = tiers
+            .map(|tier| self.proposer(tier, &ledger.records))
+            .collect::<Result<_>>()?;
+        Ok(Run {
+            verifier,
+            proposers,
+            templates: templates(overrides)?,
+            budget: self.budget.clone(),
+            ledger,
+            watch,
+            say,
+        })
+    }
+
+    fn proposer(&self, tier: usize, records: &[Record]) -> Result<Box<dyn Proposer>> {
+        let (model, harness) = (&self.models[tier], self.args.common.harness.as_deref());
+        if model == "repair" {
+            return Ok(Box::new(Repair::new(harness).map_err(usage)?));
+        }
+        if let Some(folder) = model.strip_prefix("replay:") {
+            let mut replay = Replay::open(Path::new(folder)).map_err(usage)?;
+            replay.skip(answers(tier, records));
+            return Ok(Box::new(replay));
+        }
+        if command::is_command(model) {
+            let mut names = command::variables(model, harness).map_err(usage)?;
+            names.extend(self.args.agent_env.iter().cloned());
+            let granted = names
+                .into_iter()
+                .filter_map(|name| Some((name.clone(), env::var(&name).ok()?)));
+            let granted = granted
+                .map(|(name, value)| Ok((name, Key::new(&value)?)))
+                .collect::<Result<_>>()?;
+            let settings = command::Settings {
+                model: model.clone(),
+                granted,
+                // An agent cannot be priced beforehand: each call reserves this much.
+                usd: self.args.agent_usd.or(self.budget.usd.map(|usd| usd / 4.0)),
+                network: self.args.agent_network == Switch::On,
+                harness: harness.map(Path::to_owned),
+            };
+            return Ok(Box::new(command::Command::new(settings).map_err(usage)?));
+        }
+        let mut settings = llm::Settings::new(model);
+        settings.base_url.clone_from(&self.args.base_url);
+        let key =
+            llm::key_variable(model, self.args.base_url.as_deref()).and_then(|name| env::var(name).ok());
+        settings.key = key.map(|key| Key::new(&key)).transpose()?;
+        settings.context = self.args.context;
+        settings.max_output = self.args.max_output;
+        settings.price = self.args.price.as_deref().map(price).transpose()?;
+        Ok(Box::new(
+            Llm::new(settings, &Prices::load(harness)?).map_err(usage)?,
+        ))
+    }
+}
+
+/// The prompts, with what a harness folder overrides.
+fn templates(overrides: Option<&Path>) -> Result<Templates> {
+    let mut templates = Templates::default();
+    for file in harness::files(overrides, "prompts", "md")? {
+        match file.stem.as_str() {
+            "system" => templates.system = file.text.into(),
+            "user" => templates.user = file.text.into(),
+            _ => {}
+        }
+    }
+    Ok(templates)
+}
+
+/// How many answers a rung gave before the run was resumed.
+fn answers(tier: usize, records: &[Record]) -> usize {
+    let mut asked = None;
+    let answered = |record: &&Record| {
+        if let Event::Asked { tier, .. } = &record.event {
+            asked = Some(*tier);
+        }
+        matches!(record.event, Event::Replied { .. }) && asked == Some(tier)
+    };
+    records.iter().filter(answered).count()
+}
+
+fn write(ledger: &mut Ledger, watch: &dyn Fn(&Record), event: Event) -> Result<()> {
+    ledger.write(event)?;
+    ledger.records.last().into_iter().for_each(watch);
+    Ok(())
+}
+
+/// A fault of what the user gave, not of regreen.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
+fn usage(error: anyhow::Error) -> anyhow::Error {
+    Usage(format!("{error:#}")).into()
+}
+
+/// The task: from `--task`, from a `task.toml` with the key `regreen` in the folder named, or a new one.
+/// Returns it with the folder that its source is relative to, and whether that source is a tree of its own.
+fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
+    let beside = here.join(&args.path).join("task.toml");
+    let file = match &args.task {
+        Some(file) => here.join(file),
+        None => beside,
+    };
+    if args.task.is_none() && !is_task(&file) {
+        let source = Source {
+            path: args.path.clone(),
+            rev: args.rev.clone(),
+        };
+        return Ok((
+            Task {
+                regreen: task::FORMAT,
+                source,
+                ..Task::default()
+            },
+            here.to_owned(),
+            false,
+        ));
+    }
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("failed to read {}", file.display()))
+        .map_err(usage)?;
+    let mut task: Task = toml::from_str(&text)
+        .with_context(|| format!("{} is not a task", file.display()))
+        .map_err(usage)?;
+    ensure!(
+        task.regreen == task::FORMAT,
+        Usage(format!(
+            "{} has format {}; this regreen reads {}",
+            file.display(),
+            task.regreen,
+            task::FORMAT
+        ))
+    );
+    if args.rev.is_some() {
+        task.source.rev.clone_from(&args.rev);
+    }
+    let plain = task.source.path != ".";
+    Ok((task, file.parent().unwrap_or(here).to_owned(), plain))
+}
+
+/// Whether a `task.toml` is one of ours: other tools use the name too.
+fn is_task(file: &Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| {
+        text.lines()
+            .any(|line| line.trim_start().starts_with("regreen ="))
+    })
+}
+
+/// Lets arguments win over the task.
+fn merge(task: &mut Task, args: &FixArgs) {
+    let shell = |command: &String| vec!["sh".to_owned(), "-c".to_owned(), command.clone()];
+    if !args.target.is_empty() {
+        task.fail_to_pass = args.target.iter().cloned().collect();
+    }
+    task.protected.extend(args.protect.iter().cloned());
+    task.statement = args.statement.clone().or(task.statement.take());
+    task.toolchain = args.toolchain.clone().or(task.toolchain.take());
+    task.build_cmd = args.build_cmd.as_ref().map(shell).or(task.build_cmd.take());
+    task.test_cmd = args.test_cmd.as_ref().map(shell).or(task.test_cmd.take());
+    task.test_format = args.test_format.or(task.test_format);
+    task.test_results = args.test_results.clone().or(task.test_results.take());
+    let budget = &mut task.budget;
+    budget.attempts = args.attempts.or(budget.attempts).or(Some(ATTEMPTS));
+    budget.tokens = args.tokens.or(budget.tokens);
+    budget.usd = args.usd.or(budget.usd).or(Some(USD));
+    budget.seconds = args.time.or(budget.seconds).or(Some(SECONDS));
+}
+
+/// The embedded engine, and the model whose key is in the environment.
+fn default_models(overrides: Option<&Path>) -> Result<Vec<String>> {
+    let keyed = ladder(overrides)?.into_iter().find(Rung::has_key);
+    Ok(["repair".to_owned()]
+        .into_iter()
+        .chain(keyed.map(|rung| rung.model))
+        .collect())
+}
+
+/// A model that takes over where the embedded engine gives up, from `harness/ladder.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rung {
+    /// The variable that holds its key.
+    pub key: String,
+    /// Its name.
+    pub model: String,
+}
+
+impl Rung {
+    /// Whether its key is in the environment.
+    pub fn has_key(&self) -> bool {
+        env::var(&self.key).is_ok_and(|key| !key.is_empty())
+    }
+}
+
+/// The models that take over, in the order of preference.
+pub fn ladder(overrides: Option<&Path>) -> Result<Vec<Rung>> {
+    #[derive(Deserialize)]
+    struct Ladder {
+        default: Vec<Rung>,
+    }
+    let mut rungs = Vec::new();
+    for file in harness::files(overrides, "", "toml")?
+        .into_iter()
+        .filter(|file| file.stem == "ladder")
+    {
+        let ladder: Ladder =
+            toml::from_str(&file.text).with_context(|| Usage(format!("{} is not a ladder", file.shown)))?;
+        rungs.extend(ladder.default);
+    }
+    Ok(rungs)
+}
+
+/// `IN,OUT` in dollars per million tokens.
+fn price(text: &str) -> Result<Price> {
+    let bad = || {
+        Usage(format!(
+            "--price {text:?} is not IN,OUT in dollars per million tokens, as in 0.25,2"
+        ))
+    };
+    let (input, output) = text.split_once(',').ok_or_else(bad)?;
+    let number = |text: &str| {
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|n| n.is_finite() && *n >= 0.0)
+    };
+    let (input, output) = number(input).zip(number(output)).ok_or_else(bad)?;
+    Ok(Price {
+        input,
+        cached: input,
+        output,
+    })
+}
+
+/// `90s`, `10m`, `2h`, or seconds.
+pub fn duration(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(['s', 'm', 'h']);
+    let factor = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write it as 90s, 10m or 2h".to_owned()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "write it as 90s, 10m or 2h".to_owned())?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "that is too long".to_owned())
+}
+
+/// The folder of a run: by id, by path, or the latest.
+pub fn run_folder(run: Option<&str>, out: &Path) -> Result<PathBuf> {
+    if let Some(run) = run {
+        let folder = [out.join(run), PathBuf::from(run)]
+            .into_iter()
+            .find(|folder| folder.join(crate::ledger::FILE).exists());
+        return folder.with_context(|| Usage(format!("there is no run {run} in {}", out.display())));
+    }
+    let entries = std::fs::read_dir(out)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let latest = entries
+        .filter(|folder| folder.join(crate::ledger::FILE).exists())
+        .max();
+    latest.with_context(|| {
+        Usage(format!(
+            "there is no run in {} yet; `regreen fix` makes one",
+            out.display()
+        ))
+    })
+}
+
+fn name_of(folder: &Path) -> String {
+    folder
+        .file_name()
+        .map_or(String::new(), |name| name.to_string_lossy().into_owned())
+}
+
+/// An id that sorts by time: `20260102-030405-x7f3a1`.
+fn new_id() -> String {
+    let salt = tempfile::Builder::new()
+        .rand_bytes(4)
+        .prefix("")
+        .make(|path| Ok(path.to_owned()));
+    let salt = salt.map_or(String::new(), |salt| name_of(salt.path()).to_lowercase());
+    format!("{}-{salt}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Where scratch folders are made: `--cache`, or `regreen` in the user's cache folder.
+pub fn cache(common: &Common) -> Result<PathBuf> {
+    if let Some(folder) = &common.cache {
+        return std::path::absolute(folder).context("failed to resolve --cache");
+    }
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|folder| folder.is_absolute());
+    let cache = cache
+        .or_else(|| Some(home()?.join(".cache")))
+        .unwrap_or_else(env::temp_dir);
+    Ok(cache.join("regreen"))
+}
+
+fn home() -> Option<PathBuf> {
+    env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|home| home.is_absolute())
+}
+
+/// The part of the user's environment that commands may see.
+pub fn host() -> Host {
+    let home = home().unwrap_or_else(|| PathBuf::from("/nonexistent"));
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let path = env::split_paths(&path).filter(|folder| folder.is_absolute());
+    let mut shared: BTreeMap<String, String> = SHARED
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
+        .collect();
+    for (name, folder) in MANAGERS {
+        let place = home.join(folder);
+        if let Some(place) = place.to_str().filter(|_| place.is_dir()) {
+            shared.entry(name.to_owned()).or_insert_with(|| place.to_owned());
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let path = path.filter(|folder| seen.insert(folder.clone())).collect();
+    Host {
+        home,
+        path,
+        env: shared,
+    }
+}
+
+/// The sandbox that was asked for, or the strongest that works.
+fn sandbox(common: &Common) -> Result<Sandbox> {
+    let level = match common.sandbox {
+        Some(level) => level,
+        None => Sandbox::strongest(&host(), Path::new("/proc/self/exe")).context(Usage(
+            "no sandbox works here; `regreen doctor` says why and what helps. --sandbox none runs without one".to_owned(),
+        ))?,
+    };
+    Ok(Sandbox::new(level, host()))
+}
