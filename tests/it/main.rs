@@ -1,10 +1,55 @@
-//! The integration tests, one binary: behaviour through public doors, real sockets and real toolchains.
+//! The one integration-test binary: behaviour through the real binary and real toolchains.
+#![expect(clippy::unwrap_used, reason = "a test may fail on anything unexpected")]
 #![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on should stop where it is"
+    clippy::disallowed_methods,
+    reason = "tests start the binary and read their environment"
 )]
 
 mod agents;
 mod attacks;
+mod fix;
+mod fixtures;
 mod models;
 mod repair;
+mod tidy;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary, with an environment that holds what toolchains need and nothing else.
+fn regreen_command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regreen"));
+    command.env_clear();
+    for name in [
+        "PATH",
+        "HOME",
+        "RUSTUP_HOME",
+        "PYENV_ROOT",
+        "JAVA_HOME",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "NODE_EXTRA_CA_CERTS",
+        "PIP_CERT",
+        "REQUESTS_CA_BUNDLE",
+    ] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.env("LANG", "C.UTF-8");
+    command
+}
+
+/// Runs the binary in a folder.
+fn regreen(arguments: &[&str], folder: &Path) -> Output {
+    regreen_command()
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
