@@ -38,6 +38,8 @@ impl Scratch {
     /// Makes a scratch folder in `cache`, and removes those whose owner is gone.
     pub fn new(cache: &Path) -> Result<Scratch> {
         fs::create_dir_all(cache).with_context(|| format!("failed to make {}", cache.display()))?;
+        // Boxes show folders at their own paths, so these have no `..` and no link in them.
+        let cache = &cache.canonicalize()?;
         // Nobody sweeps between the making of a folder and its locking.
         let door = fs::File::create(cache.join("lock"))?;
         door.lock()?;

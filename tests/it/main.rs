@@ -9,6 +9,7 @@ mod agents;
 mod attacks;
 mod fix;
 mod fixtures;
+mod golden;
 mod models;
 mod repair;
 mod tidy;
