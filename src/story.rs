@@ -156,7 +156,7 @@ fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence)
         evidence.sandbox
     );
     let kept = format!(
-        "{} pass now, {} still pass",
+        "{} fixed, {} kept",
         count(fixed.len(), "target"),
         count(evidence.guards_kept, "guard")
     );

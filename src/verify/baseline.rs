@@ -319,7 +319,7 @@ pub fn failure_of_base(baseline: &Baseline) -> Failure {
             &baseline.run,
         )
     });
-    base.summary = base.summary.replace(" still fail", " fail");
+    base.summary = base.summary.replace(" still failing", " failing");
     base
 }
 

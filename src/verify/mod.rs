@@ -282,11 +282,11 @@ fn failure(kind: FailureKind, ids: Vec<&TestId>, run: &TestRun) -> Failure {
             None => "the build fails".to_owned(),
         },
         FailureKind::GuardsFail => format!(
-            "{} that passed before fail now: {names}",
+            "{} broken that passed before: {names}",
             count(tests.len(), "test")
         ),
         FailureKind::DoesNotEnd => format!("the tests do not end by themselves: {}", run.broken.join("; ")),
-        _ => format!("{} still fail: {names}", count(tests.len(), "test")),
+        _ => format!("{} still failing: {names}", count(tests.len(), "test")),
     };
     Failure {
         kind,
