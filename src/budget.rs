@@ -82,37 +82,26 @@ impl Budget {
         if self.attempts.is_some_and(|most| attempts >= most) {
             return Some(Limit::Attempts);
         }
-        if self
-            .seconds
-            .is_some_and(|most| elapsed >= Duration::from_secs(most))
-        {
+        if self.seconds.is_some_and(|most| elapsed >= Duration::from_secs(most)) {
             return Some(Limit::Time);
         }
         if self.tokens.is_some_and(|most| spent.tokens() >= most) {
             return Some(Limit::Tokens);
         }
-        self.usd
-            .is_some_and(|most| spent.usd >= most && spent.usd > 0.0)
-            .then_some(Limit::Usd)
+        self.usd.is_some_and(|most| spent.usd >= most && spent.usd > 0.0).then_some(Limit::Usd)
     }
 
     /// The limit that a call costing at most `most` could break, if any.
     pub fn refuses(&self, spent: &Spent, most: &Spent) -> Option<Limit> {
-        if self
-            .tokens
-            .is_some_and(|limit| spent.tokens() + most.tokens() > limit)
-        {
+        if self.tokens.is_some_and(|limit| spent.tokens() + most.tokens() > limit) {
             return Some(Limit::Tokens);
         }
-        self.usd
-            .is_some_and(|limit| spent.usd + most.usd > limit)
-            .then_some(Limit::Usd)
+        self.usd.is_some_and(|limit| spent.usd + most.usd > limit).then_some(Limit::Usd)
     }
 
     /// The wall time that is left, if it is limited.
     pub fn time_left(&self, elapsed: Duration) -> Option<Duration> {
-        self.seconds
-            .map(|most| Duration::from_secs(most).saturating_sub(elapsed))
+        self.seconds.map(|most| Duration::from_secs(most).saturating_sub(elapsed))
     }
 }
 
@@ -122,22 +111,9 @@ mod tests {
 
     #[test]
     fn a_call_that_could_break_a_limit_is_refused_before_it_is_made() {
-        let budget = Budget {
-            tokens: Some(1000),
-            usd: Some(0.5),
-            ..Budget::default()
-        };
-        let spent = Spent {
-            prompt_tokens: 600,
-            completion_tokens: 100,
-            usd: 0.4,
-            ..Spent::default()
-        };
-        let call = |prompt_tokens, usd| Spent {
-            prompt_tokens,
-            usd,
-            ..Spent::default()
-        };
+        let budget = Budget { tokens: Some(1000), usd: Some(0.5), ..Budget::default() };
+        let spent = Spent { prompt_tokens: 600, completion_tokens: 100, usd: 0.4, ..Spent::default() };
+        let call = |prompt_tokens, usd| Spent { prompt_tokens, usd, ..Spent::default() };
         assert_eq!(budget.refuses(&spent, &call(300, 0.1)), None);
         assert_eq!(budget.refuses(&spent, &call(301, 0.0)), Some(Limit::Tokens));
         assert_eq!(budget.refuses(&spent, &call(1, 0.2)), Some(Limit::Usd));
@@ -146,24 +122,12 @@ mod tests {
     #[test]
     fn a_budget_of_nothing_is_exhausted_at_once_except_for_free_proposers() {
         let none = Spent::default();
-        let budget = Budget {
-            attempts: Some(0),
-            ..Budget::default()
-        };
+        let budget = Budget { attempts: Some(0), ..Budget::default() };
         assert_eq!(budget.exhausted(0, &none, Duration::ZERO), Some(Limit::Attempts));
-        let free = Budget {
-            usd: Some(0.0),
-            ..Budget::default()
-        };
+        let free = Budget { usd: Some(0.0), ..Budget::default() };
         assert_eq!(free.exhausted(3, &none, Duration::ZERO), None);
-        let timed = Budget {
-            seconds: Some(2),
-            ..Budget::default()
-        };
-        assert_eq!(
-            timed.exhausted(0, &none, Duration::from_secs(2)),
-            Some(Limit::Time)
-        );
+        let timed = Budget { seconds: Some(2), ..Budget::default() };
+        assert_eq!(timed.exhausted(0, &none, Duration::from_secs(2)), Some(Limit::Time));
         assert_eq!(timed.time_left(Duration::from_secs(5)), Some(Duration::ZERO));
     }
 }

@@ -50,14 +50,16 @@ struct Candidate {
 
 /// Makes the repository green, or says honestly why not.
 pub async fn fix(run: &mut Run<'_>) -> Result<Outcome> {
-    let limit = run
-        .budget
-        .time_left(Duration::from_secs_f64(run.ledger.seconds()));
+    let limit = run.budget.time_left(Duration::from_secs_f64(run.ledger.seconds()));
     let outcome = match limit {
         None => turn(run).await?,
         Some(left) => match tokio::time::timeout(left, turn(run)).await {
             Ok(outcome) => outcome?,
-            Err(_) => Outcome::OutOfBudget { limit: Limit::Time },
+            // A green that was not minimised in time is green.
+            Err(_) => match run.accepted() {
+                Some((candidate, evidence)) => run.green(candidate.patch, evidence),
+                None => Outcome::OutOfBudget { limit: Limit::Time },
+            },
         },
     };
     run.end(outcome)
@@ -67,25 +69,15 @@ pub async fn fix(run: &mut Run<'_>) -> Result<Outcome> {
 async fn turn(run: &mut Run<'_>) -> Result<Outcome> {
     let baseline = match run.baseline().await? {
         Ok(baseline) => baseline,
-        Err(Trouble {
-            cause,
-            detail,
-            remedy,
-        }) => {
-            return Ok(Outcome::NotFixable {
-                cause,
-                detail,
-                remedy,
-            });
-        }
+        Err(Trouble { cause, detail, remedy }) => return Ok(Outcome::NotFixable { cause, detail, remedy }),
     };
     if baseline.targets.is_empty() {
-        return Ok(Outcome::AlreadyGreen {
-            passing: baseline.guards.len(),
-            disabled: baseline.disabled.len(),
-        });
+        return Ok(already_green(&baseline));
     }
     loop {
+        if let Some((candidate, evidence)) = run.accepted() {
+            return run.minimise(&baseline, candidate, evidence).await;
+        }
         let candidate = match run.unjudged() {
             Some(candidate) => candidate,
             None => match run.decide(&baseline).await? {
@@ -94,9 +86,16 @@ async fn turn(run: &mut Run<'_>) -> Result<Outcome> {
                 Step::Stop(outcome) => return Ok(outcome),
             },
         };
-        if let Verdict::Green(evidence) = run.judge(&baseline, &candidate).await? {
-            return run.minimise(&baseline, candidate, evidence).await;
-        }
+        run.judge(&baseline, &candidate).await?;
+    }
+}
+
+fn already_green(baseline: &Baseline) -> Outcome {
+    let complaint = baseline.run.exit.as_ref().filter(|exit| !exit.success());
+    Outcome::AlreadyGreen {
+        passing: baseline.guards.len(),
+        disabled: baseline.disabled.len(),
+        complaint: complaint.map(|exit| format!("no test fails, and yet the test command ends with {exit}")),
     }
 }
 
@@ -130,14 +129,10 @@ impl Run<'_> {
         if let Some(baseline) = known {
             return Ok(Ok(baseline));
         }
-        self.note(Event::SetUp {
-            seconds: start.elapsed().as_secs_f64(),
-        })?;
+        self.note(Event::SetUp { seconds: start.elapsed().as_secs_f64() })?;
         let measured = verify::measure(&self.verifier, self.say).await?;
         if let Ok(baseline) = &measured {
-            self.note(Event::Measured {
-                baseline: baseline.clone(),
-            })?;
+            self.note(Event::Measured { baseline: baseline.clone() })?;
         }
         Ok(measured)
     }
@@ -157,24 +152,14 @@ impl Run<'_> {
             Action::GiveUp => "give up".to_owned(),
             Action::OutOfBudget(_) => "stop".to_owned(),
         };
-        self.note(Event::Decided {
-            action,
-            reason: reason.clone(),
-            alternatives,
-        })?;
+        self.note(Event::Decided { action, reason: reason.clone(), alternatives })?;
         match decision.action {
             Action::Fresh(tier) => self.ask(baseline, &attempts, tier, None).await,
             Action::Repair(tier) => self.ask(baseline, &attempts, tier, attempts.last()).await,
             Action::GiveUp => {
-                let failure = attempts
-                    .iter()
-                    .rev()
-                    .find_map(|attempt| attempt.failure().cloned());
+                let failure = attempts.iter().rev().find_map(|attempt| attempt.failure().cloned());
                 let failure = failure.unwrap_or_else(|| verify::failure_of_base(baseline));
-                Ok(Step::Stop(Outcome::Unsolved {
-                    reason,
-                    failure: Some(failure),
-                }))
+                Ok(Step::Stop(Outcome::Unsolved { reason, failure: Some(failure) }))
             }
             Action::OutOfBudget(limit) => Ok(Step::Stop(Outcome::OutOfBudget { limit })),
         }
@@ -185,10 +170,7 @@ impl Run<'_> {
             name: proposer.name().to_owned(),
             reads_prompt: proposer.context().is_some(),
         };
-        self.proposers
-            .iter()
-            .map(|proposer| tier(proposer.as_ref()))
-            .collect()
+        self.proposers.iter().map(|proposer| tier(proposer.as_ref())).collect()
     }
 
     /// Asks a proposer, to mend the candidate of `mend` or afresh, if the budget allows the call.
@@ -224,29 +206,14 @@ impl Run<'_> {
         if let Some(limit) = self.budget.refuses(&policy::spent(attempts), &most) {
             return Ok(Step::Stop(Outcome::OutOfBudget { limit }));
         }
-        let text = [prompt.system.as_str(), prompt.user.as_str()]
-            .join("\n")
-            .trim()
-            .to_owned();
-        self.note(Event::Asked {
-            attempt,
-            tier,
-            model: model.clone(),
-            prompt: text,
-            most,
-        })?;
+        let text = [prompt.system.as_str(), prompt.user.as_str()].join("\n").trim().to_owned();
+        self.note(Event::Asked { attempt, tier, model: model.clone(), prompt: text, most })?;
         (self.say)(&format!("attempt {attempt}: {model}"));
         let start = Instant::now();
         let elapsed = Duration::from_secs_f64(self.ledger.seconds());
         let time = self.budget.time_left(elapsed).unwrap_or(ANSWER).min(ANSWER);
-        let ask = Ask {
-            attempt,
-            prompt: &prompt,
-            baseline,
-            failure: &failure,
-            verifier: &self.verifier,
-            time,
-        };
+        let ask =
+            Ask { attempt, prompt: &prompt, baseline, failure: &failure, verifier: &self.verifier, time };
         let proposal = self.proposers[tier].propose(&ask).await?;
         let seconds = start.elapsed().as_secs_f64();
         match &proposal {
@@ -259,11 +226,7 @@ impl Run<'_> {
                     seconds,
                 })?;
             }
-            Proposal::Edits {
-                patch,
-                transcript,
-                spent,
-            } => {
+            Proposal::Edits { patch, transcript, spent } => {
                 let edits = Some(patch.clone());
                 self.note(Event::Replied {
                     attempt,
@@ -273,11 +236,7 @@ impl Run<'_> {
                     seconds,
                 })?;
             }
-            Proposal::Nothing {
-                reason,
-                spent,
-                permanent,
-            } => {
+            Proposal::Nothing { reason, spent, permanent } => {
                 return self.declined(attempt, reason.clone(), *spent, *permanent);
             }
         }
@@ -285,12 +244,7 @@ impl Run<'_> {
     }
 
     fn declined(&mut self, attempt: u32, reason: String, spent: Spent, permanent: bool) -> Result<Step> {
-        self.note(Event::Declined {
-            attempt,
-            reason,
-            spent,
-            permanent,
-        })?;
+        self.note(Event::Declined { attempt, reason, spent, permanent })?;
         Ok(Step::Again)
     }
 
@@ -334,34 +288,18 @@ impl Run<'_> {
 
     /// An answer that was paid for and not read yet, because the run was killed in between.
     fn unread(&self, attempts: &[Attempt]) -> Option<(u32, Proposal)> {
-        let last = attempts
-            .last()
-            .filter(|last| last.verdict.is_none() && last.declined.is_none())?;
-        let reply = self
-            .ledger
-            .records
-            .iter()
-            .rev()
-            .find_map(|record| match &record.event {
-                Event::Replied {
-                    attempt,
-                    text,
-                    edits,
-                    spent,
-                    ..
-                } if *attempt == last.number => Some(match edits {
-                    None => Proposal::Reply {
-                        text: text.clone(),
-                        spent: *spent,
-                    },
-                    Some(patch) => Proposal::Edits {
-                        patch: patch.clone(),
-                        transcript: text.clone(),
-                        spent: *spent,
-                    },
-                }),
-                _ => None,
-            });
+        let last = attempts.last().filter(|last| last.verdict.is_none() && last.declined.is_none())?;
+        let reply = self.ledger.records.iter().rev().find_map(|record| match &record.event {
+            Event::Replied { attempt, text, edits, spent, .. } if *attempt == last.number => {
+                Some(match edits {
+                    None => Proposal::Reply { text: text.clone(), spent: *spent },
+                    Some(patch) => {
+                        Proposal::Edits { patch: patch.clone(), transcript: text.clone(), spent: *spent }
+                    }
+                })
+            }
+            _ => None,
+        });
         Some((last.number, reply?))
     }
 
@@ -375,55 +313,40 @@ impl Run<'_> {
             }
         };
         let (product, left_out) = self.verifier.compose(&patch)?;
-        let diff = product.unified(|path| self.base(path));
-        let problem = problem.or_else(|| nothing_left(&product, &left_out));
-        self.note(Event::Proposed {
-            attempt,
-            patch: product.clone(),
-            diff,
-            left_out: left_out.clone(),
-        })?;
-        match problem {
-            None => Ok(Step::Candidate(Candidate {
-                attempt,
-                patch: product,
-                left_out,
-            })),
-            Some(failure) => {
-                self.note(Event::Judged {
-                    attempt,
-                    verdict: Verdict::Red(failure),
-                    seconds: 0.0,
-                })?;
-                Ok(Step::Again)
-            }
+        if let Some(failure) = problem.or_else(|| nothing_left(&product, &left_out)) {
+            // What fits of an answer that does not fit as a whole is no candidate: it must not look tried.
+            self.note(Event::Judged { attempt, verdict: Verdict::Red(failure), seconds: 0.0 })?;
+            return Ok(Step::Again);
         }
+        let diff = product.unified(|path| self.base(path));
+        self.note(Event::Proposed { attempt, patch: product.clone(), diff, left_out: left_out.clone() })?;
+        Ok(Step::Candidate(Candidate { attempt, patch: product, left_out }))
+    }
+
+    /// A candidate that was judged green.
+    fn accepted(&self) -> Option<(Candidate, Evidence)> {
+        let attempts = policy::attempts(&self.ledger.records);
+        let green = attempts.into_iter().find_map(|attempt| match (attempt.verdict, attempt.patch) {
+            (Some(Verdict::Green(evidence)), Some(patch)) => Some((attempt.number, patch, evidence)),
+            _ => None,
+        });
+        let (attempt, patch, evidence) = green?;
+        Some((Candidate { attempt, patch, left_out: evidence.left_out.clone() }, evidence))
     }
 
     /// A candidate that was found and not judged yet, because the run was killed in between.
     fn unjudged(&self) -> Option<Candidate> {
-        self.ledger
-            .records
-            .iter()
-            .rev()
-            .find_map(|record| match &record.event {
-                Event::Proposed {
-                    attempt,
-                    patch,
-                    left_out,
-                    ..
-                } => Some(Some(Candidate {
-                    attempt: *attempt,
-                    patch: patch.clone(),
-                    left_out: left_out.clone(),
-                })),
-                Event::Judged { .. } | Event::Asked { .. } => Some(None),
-                _ => None,
-            })?
+        self.ledger.records.iter().rev().find_map(|record| match &record.event {
+            Event::Proposed { attempt, patch, left_out, .. } => {
+                Some(Some(Candidate { attempt: *attempt, patch: patch.clone(), left_out: left_out.clone() }))
+            }
+            Event::Judged { .. } | Event::Asked { .. } => Some(None),
+            _ => None,
+        })?
     }
 
     /// Judges a candidate; the same candidate is not judged twice.
-    async fn judge(&mut self, baseline: &Baseline, candidate: &Candidate) -> Result<Verdict> {
+    async fn judge(&mut self, baseline: &Baseline, candidate: &Candidate) -> Result<()> {
         let start = Instant::now();
         let attempts = policy::attempts(&self.ledger.records);
         let known = attempts
@@ -437,12 +360,7 @@ impl Run<'_> {
             evidence.left_out.clone_from(&candidate.left_out);
         }
         let seconds = start.elapsed().as_secs_f64();
-        self.note(Event::Judged {
-            attempt: candidate.attempt,
-            verdict: verdict.clone(),
-            seconds,
-        })?;
-        Ok(verdict)
+        self.note(Event::Judged { attempt: candidate.attempt, verdict, seconds })
     }
 
     /// Drops the hunks that green does not need; what is left is judged once more as a whole.
@@ -456,11 +374,7 @@ impl Run<'_> {
         let mut dropped = std::collections::BTreeSet::new();
         if hunks.len() > 1 {
             for hunk in (0..hunks.len()).take(MINIMISING) {
-                (self.say)(&format!(
-                    "minimising: is hunk {} of {} needed?",
-                    hunk + 1,
-                    hunks.len()
-                ));
+                (self.say)(&format!("minimising: is hunk {} of {} needed?", hunk + 1, hunks.len()));
                 dropped.insert(hunk);
                 let smaller = hunks.without(&dropped);
                 if smaller.is_empty() || !self.verifier.passes(baseline, &smaller, self.say).await? {
@@ -489,28 +403,16 @@ impl Run<'_> {
 
     fn green(&self, patch: Patch, evidence: Evidence) -> Outcome {
         let diff = patch.unified(|path| self.base(path));
-        let base = patch
-            .paths()
-            .map(|path| (path.clone(), self.base(path).and_then(|file| file.blob())))
-            .collect();
-        Outcome::Green {
-            patch,
-            diff,
-            base,
-            evidence,
-        }
+        let base =
+            patch.paths().map(|path| (path.clone(), self.base(path).and_then(|file| file.blob()))).collect();
+        Outcome::Green { patch, diff, base, evidence }
     }
 
     /// Writes how the run ended.
     fn end(&mut self, outcome: Outcome) -> Result<Outcome> {
         let spent = policy::spent(&policy::attempts(&self.ledger.records));
         let (seconds, waited) = (self.ledger.here(), process::waited().as_secs_f64());
-        self.note(Event::Ended {
-            outcome: outcome.clone(),
-            spent,
-            seconds,
-            waited,
-        })?;
+        self.note(Event::Ended { outcome: outcome.clone(), spent, seconds, waited })?;
         Ok(outcome)
     }
 }
@@ -519,21 +421,12 @@ impl Run<'_> {
 fn read_reply(text: &str, base: &dyn Fn(&RepoPath) -> Option<File>) -> (Patch, Option<Failure>) {
     let edits = edit::read(text, base);
     let problem = if edits.blocks == 0 {
-        Some(verify::plain(
-            FailureKind::NoEdit,
-            "the reply holds no edit".to_owned(),
-        ))
+        Some(verify::plain(FailureKind::NoEdit, "the reply holds no edit".to_owned()))
     } else if edits.problems.is_empty() {
         None
     } else {
-        let summary = format!(
-            "{} cannot be applied",
-            verify::count(edits.problems.len(), "edit")
-        );
-        Some(Failure {
-            log: edits.complaint(),
-            ..verify::plain(FailureKind::DoesNotApply, summary)
-        })
+        let summary = format!("{} cannot be applied", verify::count(edits.problems.len(), "edit"));
+        Some(Failure { log: edits.complaint(), ..verify::plain(FailureKind::DoesNotApply, summary) })
     };
     (edits.patch, problem)
 }

@@ -26,24 +26,11 @@ pub fn files(overrides: Option<&Path>, folder: &str, extension: &str) -> Result<
     for file in HARNESS.get_dir(folder).iter().flat_map(|dir| dir.files()) {
         if let (Some(stem), Some(text)) = (stem(file.path(), extension), file.contents_utf8()) {
             let shown = format!("harness/{}", file.path().display());
-            files.insert(
-                stem.clone(),
-                Text {
-                    stem,
-                    shown,
-                    text: text.to_owned(),
-                },
-            );
+            files.insert(stem.clone(), Text { stem, shown, text: text.to_owned() });
         }
     }
     let own = overrides.map(|root| root.join(folder)).filter(|own| own.is_dir());
-    for entry in own
-        .iter()
-        .map(std::fs::read_dir)
-        .collect::<Result<Vec<_>, _>>()?
-        .into_iter()
-        .flatten()
-    {
+    for entry in own.iter().map(std::fs::read_dir).collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
         let path = entry?.path();
         if let Some(stem) = stem(&path, extension) {
             let shown = path.display().to_string();
@@ -67,6 +54,5 @@ pub fn write_launchers(folder: &Path) -> Result<()> {
 
 fn stem(path: &Path, extension: &str) -> Option<String> {
     let fits = path.extension().is_some_and(|own| own == extension);
-    fits.then(|| path.file_stem()?.to_str().map(str::to_owned))
-        .flatten()
+    fits.then(|| path.file_stem()?.to_str().map(str::to_owned)).flatten()
 }

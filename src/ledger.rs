@@ -28,16 +28,8 @@ impl Ledger {
     pub fn create(folder: &Path) -> Result<Ledger> {
         std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
         let path = folder.join(FILE);
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .read(true)
-            .open(&path);
-        Ledger::lock(
-            file.with_context(|| format!("failed to create {}", path.display()))?,
-            path,
-            Vec::new(),
-        )
+        let file = OpenOptions::new().create_new(true).append(true).read(true).open(&path);
+        Ledger::lock(file.with_context(|| format!("failed to create {}", path.display()))?, path, Vec::new())
     }
 
     /// Opens the ledger of an earlier run to go on with it. A last line that was cut off by a crash is dropped.
@@ -45,9 +37,13 @@ impl Ledger {
         let path = folder.join(FILE);
         let file = OpenOptions::new().append(true).read(true).open(&path);
         let file = file.with_context(|| format!("failed to open {}", path.display()))?;
-        let (records, whole) = parse(&file, &path)?;
-        file.set_len(whole)?;
-        Ledger::lock(file, path, records)
+        // Locked before anything is cut off: the run may still be going.
+        let mut ledger = Ledger::lock(file, path, Vec::new())?;
+        let (records, whole) = parse(&ledger.file, &ledger.path)?;
+        ledger.file.set_len(whole)?;
+        ledger.before = records.last().map_or(0.0, |record| record.at);
+        ledger.records = records;
+        Ok(ledger)
     }
 
     /// Reads a ledger for showing.
@@ -60,14 +56,7 @@ impl Ledger {
     fn lock(file: File, path: PathBuf, records: Vec<Record>) -> Result<Ledger> {
         file.try_lock()
             .with_context(|| format!("failed to lock {}: is the run still going?", path.display()))?;
-        let before = records.last().map_or(0.0, |record| record.at);
-        Ok(Ledger {
-            file,
-            path,
-            records,
-            start: Instant::now(),
-            before,
-        })
+        Ok(Ledger { file, path, records, start: Instant::now(), before: 0.0 })
     }
 
     /// The file.
@@ -87,11 +76,7 @@ impl Ledger {
 
     /// Appends a record and syncs it to the disk.
     pub fn write(&mut self, event: Event) -> Result<()> {
-        let record = Record {
-            seq: self.records.len() as u64,
-            at: self.seconds(),
-            event,
-        };
+        let record = Record { seq: self.records.len() as u64, at: self.seconds(), event };
         let mut line = serde_json::to_vec(&record)?;
         line.push(b'\n');
         let written = self.file.write_all(&line).and_then(|()| self.file.sync_data());
@@ -117,16 +102,8 @@ fn parse(mut file: &File, path: &Path) -> Result<(Vec<Record>, u64)> {
         whole += line.len() as u64;
         line.clear();
     }
-    if let Some(Record {
-        event: Event::Started { format, .. },
-        ..
-    }) = records.first()
-    {
-        ensure!(
-            *format == FORMAT,
-            "{} has format {format}; this regreen reads {FORMAT}",
-            path.display()
-        );
+    if let Some(Record { event: Event::Started { format, .. }, .. }) = records.first() {
+        ensure!(*format == FORMAT, "{} has format {format}; this regreen reads {FORMAT}", path.display());
     }
     Ok((records, whole))
 }

@@ -22,10 +22,7 @@ impl RepoPath {
         ensure!(!path.is_empty(), "the path is empty");
         ensure!(path.len() <= 4096, "the path is longer than 4096 bytes");
         ensure!(!path.starts_with('/'), "the path {path:?} is absolute");
-        ensure!(
-            !path.chars().any(char::is_control),
-            "the path {path:?} holds a control character"
-        );
+        ensure!(!path.chars().any(char::is_control), "the path {path:?} holds a control character");
         ensure!(!path.contains('\\'), "the path {path:?} holds a backslash");
         for part in path.split('/') {
             match part {
@@ -53,16 +50,8 @@ impl RepoPath {
 /// dots, spaces and stream names dropped and the short name expanded (NTFS).
 fn is_git(part: &str) -> bool {
     let ignorable = |c: &char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
-    let folded: String = part
-        .chars()
-        .filter(|c| !ignorable(c))
-        .flat_map(char::to_lowercase)
-        .collect();
-    let stem = folded
-        .split(':')
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
+    let folded: String = part.chars().filter(|c| !ignorable(c)).flat_map(char::to_lowercase).collect();
+    let stem = folded.split(':').next().unwrap_or_default().trim_end_matches(['.', ' ']);
     matches!(stem, ".git" | "git~1")
 }
 
@@ -99,17 +88,12 @@ pub struct File {
 impl File {
     /// The id that git gives the content.
     pub fn blob(&self) -> Option<String> {
-        git2::Oid::hash_object(git2::ObjectType::Blob, &self.content)
-            .ok()
-            .map(|id| id.to_string())
+        git2::Oid::hash_object(git2::ObjectType::Blob, &self.content).ok().map(|id| id.to_string())
     }
 
     /// A plain file.
     pub fn plain(content: impl Into<Vec<u8>>) -> File {
-        File {
-            kind: FileKind::Plain,
-            content: content.into(),
-        }
+        File { kind: FileKind::Plain, content: content.into() }
     }
 }
 
@@ -168,10 +152,7 @@ impl Patch {
 /// Appends one file's part of a unified diff.
 fn unified_file(diff: &mut String, path: &RepoPath, before: Option<&File>, after: Option<&File>) {
     let empty: &[u8] = b"";
-    let (old, new) = (
-        before.map_or(empty, |f| &f.content),
-        after.map_or(empty, |f| &f.content),
-    );
+    let (old, new) = (before.map_or(empty, |f| &f.content), after.map_or(empty, |f| &f.content));
     let _ = writeln!(diff, "diff --git a/{path} b/{path}");
     match (before, after) {
         (None, Some(file)) => _ = writeln!(diff, "new file mode {}", file.kind.mode()),
@@ -188,22 +169,11 @@ fn unified_file(diff: &mut String, path: &RepoPath, before: Option<&File>, after
         (Ok(old), Ok(new)) if old != new => {
             let lines = similar::TextDiff::from_lines(old, new);
             let mut hunks = lines.unified_diff();
-            let _ = write!(
-                diff,
-                "{}",
-                hunks
-                    .context_radius(3)
-                    .header(&name("a", before), &name("b", after))
-            );
+            let _ = write!(diff, "{}", hunks.context_radius(3).header(&name("a", before), &name("b", after)));
         }
         (Ok(_), Ok(_)) => {}
         _ => {
-            let _ = writeln!(
-                diff,
-                "Binary files {} and {} differ",
-                name("a", before),
-                name("b", after)
-            );
+            let _ = writeln!(diff, "Binary files {} and {} differ", name("a", before), name("b", after));
         }
     }
 }
@@ -236,10 +206,7 @@ mod bytes {
         let digits: Option<Vec<u32>> = digits.chars().map(|c| c.to_digit(16)).collect();
         let digits = digits.ok_or_else(|| serde::de::Error::custom("not base16"))?;
         #[expect(clippy::cast_possible_truncation, reason = "two nibbles make a byte")]
-        Ok(digits
-            .chunks(2)
-            .map(|pair| (pair[0] << 4 | pair.get(1).unwrap_or(&0)) as u8)
-            .collect())
+        Ok(digits.chunks(2).map(|pair| (pair[0] << 4 | pair.get(1).unwrap_or(&0)) as u8).collect())
     }
 }
 
@@ -277,10 +244,7 @@ mod tests {
     #[test]
     fn content_survives_json() {
         for content in [&b"text\n"[..], b"\xff\x00", b"base16:zz", b""] {
-            let file = File {
-                kind: FileKind::Executable,
-                content: content.to_vec(),
-            };
+            let file = File { kind: FileKind::Executable, content: content.to_vec() };
             let json = serde_json::to_string(&file).unwrap();
             assert_eq!(serde_json::from_str::<File>(&json).unwrap(), file, "{json}");
         }
@@ -294,18 +258,12 @@ mod tests {
             (RepoPath::new("gone").unwrap(), None),
             (
                 RepoPath::new("new").unwrap(),
-                Some(File {
-                    kind: FileKind::Executable,
-                    content: b"n\n".to_vec(),
-                }),
+                Some(File { kind: FileKind::Executable, content: b"n\n".to_vec() }),
             ),
         ]));
         let diff = patch.unified(|path| base.get(path.as_str()).map(|text| File::plain(*text)));
         let parsed = git2::Diff::from_buffer(diff.as_bytes()).unwrap();
         assert_eq!(parsed.deltas().len(), 3, "{diff}");
-        assert!(
-            diff.contains("-two\n+2\n") && diff.contains("new file mode 100755"),
-            "{diff}"
-        );
+        assert!(diff.contains("-two\n+2\n") && diff.contains("new file mode 100755"), "{diff}");
     }
 }

@@ -61,13 +61,7 @@ pub fn attempts(records: &[Record]) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = Vec::new();
     for record in records {
         match &record.event {
-            Event::Asked {
-                attempt,
-                tier,
-                model,
-                most,
-                ..
-            } => {
+            Event::Asked { attempt, tier, model, most, .. } => {
                 let attempt = Attempt {
                     number: *attempt,
                     tier: *tier,
@@ -142,36 +136,18 @@ pub struct Decision {
 
 /// Decides the next action.
 pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Duration) -> Decision {
-    let made = u32::try_from(
-        attempts
-            .iter()
-            .filter(|attempt| attempt.declined.is_none())
-            .count(),
-    )
-    .unwrap_or(u32::MAX);
+    let made = u32::try_from(counted(attempts, tiers)).unwrap_or(u32::MAX);
     if let Some(limit) = budget.exhausted(made, &spent(attempts), elapsed) {
-        return decide(
-            Action::OutOfBudget(limit),
-            format!("the budget of {limit} is spent"),
-            &[],
-        );
+        return decide(Action::OutOfBudget(limit), format!("the budget of {limit} is spent"), &[]);
     }
     let Some(last) = attempts.last() else {
         return match tiers.first() {
-            Some(tier) => decide(
-                Action::Fresh(0),
-                format!("{} is the cheapest proposer", tier.name),
-                &[],
-            ),
+            Some(tier) => decide(Action::Fresh(0), format!("{} is the cheapest proposer", tier.name), &[]),
             None => decide(Action::GiveUp, "there is no proposer".to_owned(), &[]),
         };
     };
     if let Some(reason) = &last.declined {
-        return climb(
-            last.tier,
-            tiers,
-            &format!("{} has no candidate: {reason}", last.model),
-        );
+        return climb(last.tier, tiers, &format!("{} has no candidate: {reason}", last.model));
     }
     if matches!(last.verdict, Some(Verdict::Rejected { .. })) {
         let cheats = attempts
@@ -185,11 +161,7 @@ pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Dura
                 &["stop"],
             )
         } else {
-            decide(
-                Action::GiveUp,
-                format!("{cheats} candidates reached for the verifier"),
-                &["ask afresh"],
-            )
+            decide(Action::GiveUp, format!("{cheats} candidates reached for the verifier"), &["ask afresh"])
         };
     }
     if !tiers.get(last.tier).is_some_and(|tier| tier.reads_prompt) {
@@ -199,31 +171,36 @@ pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Dura
             &["climb"],
         );
     }
+    if last.verdict.is_none() {
+        return decide(
+            Action::Fresh(last.tier),
+            format!("the answer of {} was lost", last.model),
+            &["climb"],
+        );
+    }
     let branch = branch(attempts);
     if let Some(reason) = stuck(attempts, branch) {
         return leave(last.tier, tiers, &reason);
     }
     if branch.len() < ROUNDS {
-        let reason = format!(
-            "round {} of {ROUNDS} on this branch, with what failed",
-            branch.len() + 1
-        );
+        let reason = format!("round {} of {ROUNDS} on this branch, with what failed", branch.len() + 1);
         return decide(Action::Repair(last.tier), reason, &["ask afresh", "climb"]);
     }
-    leave(
-        last.tier,
-        tiers,
-        &format!("{ROUNDS} rounds on this branch did not help"),
-    )
+    leave(last.tier, tiers, &format!("{ROUNDS} rounds on this branch did not help"))
+}
+
+/// The attempts that the budget counts: those of models, where there is one; a free search before them must not
+/// use up their tries.
+fn counted(attempts: &[Attempt], tiers: &[Tier]) -> usize {
+    let paid = tiers.iter().any(|tier| tier.reads_prompt);
+    let counts = |tier: usize| !paid || tiers.get(tier).is_some_and(|tier| tier.reads_prompt);
+    attempts.iter().filter(|attempt| attempt.declined.is_none() && counts(attempt.tier)).count()
 }
 
 /// The attempts since the last fresh one on the present rung: blocks of at most [`ROUNDS`].
 fn branch(attempts: &[Attempt]) -> &[Attempt] {
     let tier = attempts.last().map_or(0, |last| last.tier);
-    let same = attempts
-        .iter()
-        .rev()
-        .take_while(|attempt| attempt.tier == tier && attempt.declined.is_none());
+    let same = attempts.iter().rev().take_while(|attempt| attempt.tier == tier && attempt.declined.is_none());
     let rung = &attempts[attempts.len() - same.count()..];
     let mut start = 0;
     for at in 1..rung.len() {
@@ -251,31 +228,19 @@ fn stuck(attempts: &[Attempt], branch: &[Attempt]) -> Option<String> {
 fn leave(tier: usize, tiers: &[Tier], reason: &str) -> Decision {
     match tiers.get(tier + 1) {
         Some(_) => climb(tier, tiers, reason),
-        None => decide(
-            Action::Fresh(tier),
-            format!("{reason}; the context is discarded"),
-            &["stop"],
-        ),
+        None => decide(Action::Fresh(tier), format!("{reason}; the context is discarded"), &["stop"]),
     }
 }
 
 fn climb(tier: usize, tiers: &[Tier], reason: &str) -> Decision {
     match tiers.get(tier + 1) {
-        Some(next) => decide(
-            Action::Fresh(tier + 1),
-            format!("{reason}; {} is next", next.name),
-            &["stop"],
-        ),
+        Some(next) => decide(Action::Fresh(tier + 1), format!("{reason}; {} is next", next.name), &["stop"]),
         None => decide(Action::GiveUp, reason.to_owned(), &[]),
     }
 }
 
 fn decide(action: Action, reason: String, alternatives: &[&str]) -> Decision {
-    Decision {
-        action,
-        reason,
-        alternatives: alternatives.iter().map(|text| (*text).to_owned()).collect(),
-    }
+    Decision { action, reason, alternatives: alternatives.iter().map(|text| (*text).to_owned()).collect() }
 }
 
 #[cfg(test)]
@@ -286,31 +251,17 @@ mod tests {
 
     fn tiers() -> Vec<Tier> {
         [("repair", false), ("small", true), ("large", true)]
-            .map(|(name, reads_prompt)| Tier {
-                name: name.to_owned(),
-                reads_prompt,
-            })
+            .map(|(name, reads_prompt)| Tier { name: name.to_owned(), reads_prompt })
             .to_vec()
     }
 
     /// An attempt written as `tier:patch:failing test`, or `tier:-` for a declined one.
     fn attempt(word: &str) -> Attempt {
         let parts: Vec<&str> = word.split(':').collect();
-        let base = Attempt {
-            tier: parts[0].parse().unwrap(),
-            ..Attempt::default()
-        };
+        let base = Attempt { tier: parts[0].parse().unwrap(), ..Attempt::default() };
         match parts[1..] {
-            ["-"] => Attempt {
-                declined: Some("no more".into()),
-                ..base
-            },
-            ["cheat"] => Attempt {
-                verdict: Some(Verdict::Rejected {
-                    violations: Vec::new(),
-                }),
-                ..base
-            },
+            ["-"] => Attempt { declined: Some("no more".into()), ..base },
+            ["cheat"] => Attempt { verdict: Some(Verdict::Rejected { violations: Vec::new() }), ..base },
             [patch, test] => {
                 let failure = Failure {
                     kind: FailureKind::TargetsFail,
@@ -320,11 +271,7 @@ mod tests {
                     log: String::new(),
                 };
                 let patch = Patch([(RepoPath::new("a").unwrap(), Some(File::plain(patch)))].into());
-                Attempt {
-                    patch: Some(patch),
-                    verdict: Some(Verdict::Red(failure)),
-                    ..base
-                }
+                Attempt { patch: Some(patch), verdict: Some(Verdict::Red(failure)), ..base }
             }
             _ => panic!("{word} is not an attempt"),
         }
@@ -332,15 +279,8 @@ mod tests {
 
     fn check(attempts: &str, expected: &Action) {
         let attempts: Vec<Attempt> = attempts.split_whitespace().map(attempt).collect();
-        let budget = Budget {
-            attempts: Some(8),
-            ..Budget::default()
-        };
-        assert_eq!(
-            &next(&attempts, &tiers(), &budget, Duration::ZERO).action,
-            expected,
-            "{attempts:?}"
-        );
+        let budget = Budget { attempts: Some(8), ..Budget::default() };
+        assert_eq!(&next(&attempts, &tiers(), &budget, Duration::ZERO).action, expected, "{attempts:?}");
     }
 
     #[test]
@@ -372,9 +312,8 @@ mod tests {
 
     #[test]
     fn the_budget_ends_the_run_whatever_else_holds() {
-        check(
-            "1:a:1 1:b:2 1:c:3 2:d:4 2:e:5 2:f:6 2:g:7 2:h:8",
-            &Action::OutOfBudget(Limit::Attempts),
-        );
+        check("1:a:1 1:b:2 1:c:3 2:d:4 2:e:5 2:f:6 2:g:7 2:h:8", &Action::OutOfBudget(Limit::Attempts));
+        // What the free search tried is not counted against the models.
+        check("0:a:1 0:b:2 0:c:3 0:d:4 0:e:5 0:f:6 0:g:7 0:h:8 0:i:9", &Action::Fresh(0));
     }
 }

@@ -67,11 +67,7 @@ pub struct Command {
 impl Command {
     /// The command line for people, quoted where needed.
     pub fn shown(&self) -> String {
-        self.argv
-            .iter()
-            .map(|word| quoted(word))
-            .collect::<Vec<_>>()
-            .join(" ")
+        self.argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -103,9 +99,7 @@ impl Finished {
     /// Head and tail of stderr and stdout, within `limit` bytes.
     pub fn log(&self, limit: usize) -> Result<String> {
         let (errors, output) = (self.stderr.excerpt(limit)?, self.stdout.excerpt(limit)?);
-        let both = [errors.trim_end(), output.trim_end()]
-            .into_iter()
-            .filter(|part| !part.is_empty());
+        let both = [errors.trim_end(), output.trim_end()].into_iter().filter(|part| !part.is_empty());
         Ok(crate::text::clip(&both.collect::<Vec<_>>().join("\n"), limit).into_owned())
     }
 }
@@ -129,10 +123,7 @@ impl Captured {
         let head = read_lossy(&mut file, limit / 2)?;
         file.seek(SeekFrom::Start(self.bytes - limit / 2))?;
         let tail = read_lossy(&mut file, limit / 2)?;
-        Ok(format!(
-            "{head}\n[… {} bytes left out …]\n{tail}",
-            self.bytes - limit
-        ))
+        Ok(format!("{head}\n[… {} bytes left out …]\n{tail}", self.bytes - limit))
     }
 
     /// Calls `each` with every line, without its newline; a line longer than `longest` bytes is cut there.
@@ -224,15 +215,9 @@ pub async fn run(command: &Command) -> Result<Finished> {
     };
     group.end().await;
     let seconds = start.elapsed();
-    WAITED.fetch_add(
-        u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX),
-        Ordering::Relaxed,
-    );
+    WAITED.fetch_add(u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     let captured = |(file, path): (File, PathBuf)| -> Result<Captured> {
-        Ok(Captured {
-            path,
-            bytes: file.metadata()?.len(),
-        })
+        Ok(Captured { path, bytes: file.metadata()?.len() })
     };
     if let Ok(trouble) = std::fs::read_to_string(command.logs.join(TROUBLE)) {
         bail!("failed to start {}: {trouble}", command.shown());
@@ -241,12 +226,7 @@ pub async fn run(command: &Command) -> Result<Finished> {
         Ok(limit) => Exit::LimitBroken(limit),
         Err(_) => exit,
     };
-    Ok(Finished {
-        exit,
-        stdout: captured(out)?,
-        stderr: captured(err)?,
-        seconds: seconds.as_secs_f64(),
-    })
+    Ok(Finished { exit, stdout: captured(out)?, stderr: captured(err)?, seconds: seconds.as_secs_f64() })
 }
 
 /// How long a child that was asked to end may take: a sandbox's launcher needs a moment to end what is in the box,
@@ -284,10 +264,7 @@ impl Drop for Group {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place where children start"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place where children start")]
 fn start_child(command: &Command, out: &File, err: &File) -> Result<Group> {
     let (program, arguments) = command.argv.split_first().context("the command is empty")?;
     let child = tokio::process::Command::new(program)
@@ -302,10 +279,7 @@ fn start_child(command: &Command, out: &File, err: &File) -> Result<Group> {
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("failed to start {} in {}", quoted(program), command.dir.display()))?;
-    let id = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .map(Pid::from_raw);
+    let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     Ok(Group { child, id })
 }
 
@@ -341,11 +315,7 @@ mod tests {
             argv: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
             dir: folder.to_owned(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
-            limits: Limits {
-                wall: Duration::from_secs(20),
-                output: 8192,
-                ..Limits::default()
-            },
+            limits: Limits { wall: Duration::from_secs(20), output: 8192, ..Limits::default() },
             logs: folder.to_owned(),
         }
     }
@@ -361,10 +331,7 @@ mod tests {
         let finished = finish(command("sleep 15 & echo done", folder.path())).await;
         assert_eq!(finished.exit, Exit::Code(0));
         assert_eq!(finished.stdout.excerpt(100).unwrap(), "done\n");
-        assert!(
-            start.elapsed() < Duration::from_secs(14),
-            "it waited for the grandchild"
-        );
+        assert!(start.elapsed() < Duration::from_secs(14), "it waited for the grandchild");
     }
 
     #[tokio::test]
@@ -373,11 +340,8 @@ mod tests {
         let mut slow = command("sleep 300 & echo $! > child; wait", folder.path());
         slow.limits.wall = Duration::from_secs(1);
         assert_eq!(finish(slow).await.exit, Exit::TimedOut(1));
-        let child: i32 = std::fs::read_to_string(folder.path().join("child"))
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
+        let child: i32 =
+            std::fs::read_to_string(folder.path().join("child")).unwrap().trim().parse().unwrap();
         let gone = |_| {
             std::thread::sleep(Duration::from_millis(20));
             nix::sys::signal::kill(Pid::from_raw(child), None).is_err()
@@ -390,11 +354,8 @@ mod tests {
     #[tokio::test]
     async fn a_long_output_keeps_head_and_tail_and_lines_are_bounded() {
         let folder = tempfile::tempdir().unwrap();
-        let finished = finish(command(
-            "echo first; yes | head -c 300000; echo; echo last",
-            folder.path(),
-        ))
-        .await;
+        let finished =
+            finish(command("echo first; yes | head -c 300000; echo; echo last", folder.path())).await;
         let text = finished.stdout.excerpt(200).unwrap();
         assert!(
             text.starts_with("first\n") && text.ends_with("last\n") && text.contains("bytes left out"),
@@ -402,21 +363,15 @@ mod tests {
         );
         let finished = finish(command("head -c 5000 /dev/zero; echo; echo end", folder.path())).await;
         let mut lengths = Vec::new();
-        finished
-            .stdout
-            .lines(100, |line| lengths.push(line.len()))
-            .unwrap();
+        finished.stdout.lines(100, |line| lengths.push(line.len())).unwrap();
         assert_eq!(lengths, [100, 3]);
     }
 
     #[tokio::test]
     async fn the_environment_is_what_was_given_and_signals_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let finished = finish(command(
-            "env | grep -v -e ^PWD -e ^_ -e ^SHLVL; kill -ABRT $$",
-            folder.path(),
-        ))
-        .await;
+        let finished =
+            finish(command("env | grep -v -e ^PWD -e ^_ -e ^SHLVL; kill -ABRT $$", folder.path())).await;
         assert_eq!(finished.exit, Exit::Signal(6));
         assert_eq!(finished.stdout.excerpt(1000).unwrap(), "PATH=/usr/bin:/bin\n");
     }

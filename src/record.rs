@@ -43,6 +43,12 @@ pub enum Event {
         time: String,
         /// What must become true.
         task: Task,
+        /// The arguments of `regreen fix`, so that a resumed run is the same run.
+        #[serde(default)]
+        arguments: Vec<String>,
+        /// The folder that they were given in.
+        #[serde(default)]
+        folder: String,
         /// The proposers, cheapest first.
         models: Vec<String>,
         /// The sandbox level in force.
@@ -192,6 +198,9 @@ pub enum Outcome {
         passing: usize,
         /// Tests that are disabled and so prove nothing.
         disabled: usize,
+        /// What is odd about that green all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        complaint: Option<String>,
     },
     /// Every proposer gave up.
     Unsolved {

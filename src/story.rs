@@ -12,9 +12,7 @@ use crate::verify::count;
 /// The line that a record is worth while the run goes on, if any.
 pub fn line(record: &Record) -> Option<String> {
     let text = match &record.event {
-        Event::Started {
-            run, sandbox, models, ..
-        } => {
+        Event::Started { run, sandbox, models, .. } => {
             format!("Run {run} (sandbox: {sandbox}; proposers: {})", list(models, 5))
         }
         Event::Resumed { .. } => "Going on with the run".to_owned(),
@@ -38,10 +36,7 @@ pub fn line(record: &Record) -> Option<String> {
 }
 
 fn measured(baseline: &Baseline) -> String {
-    let mut parts = vec![
-        count(baseline.targets.len(), "target"),
-        count(baseline.guards.len(), "guard"),
-    ];
+    let mut parts = vec![count(baseline.targets.len(), "target"), count(baseline.guards.len(), "guard")];
     let optional = [
         (&baseline.flaky, "flaky"),
         (&baseline.unrelated, "unrelated and failing"),
@@ -54,16 +49,9 @@ fn measured(baseline: &Baseline) -> String {
             .map(|(tests, what)| format!("{} {what}", tests.len())),
     );
     let targets: Vec<&String> = baseline.targets.iter().collect();
-    let failing = if targets.is_empty() {
-        String::new()
-    } else {
-        format!("\n  failing: {}", list(&targets, 5))
-    };
-    format!(
-        "Base measured {} times: {}{failing}",
-        baseline.runs,
-        parts.join(", ")
-    )
+    let failing =
+        if targets.is_empty() { String::new() } else { format!("\n  failing: {}", list(&targets, 5)) };
+    format!("Base measured {} times: {}{failing}", baseline.runs, parts.join(", "))
 }
 
 fn judged(verdict: &Verdict) -> String {
@@ -90,12 +78,15 @@ pub fn ending(records: &[Record]) -> String {
     let mut text = String::from("\n");
     match outcome {
         Outcome::Green { diff, evidence, .. } => green(&mut text, records, diff, evidence),
-        Outcome::AlreadyGreen { passing, disabled } => {
+        Outcome::AlreadyGreen { passing, disabled, complaint } => {
             let _ = writeln!(
                 text,
                 "Already green: {} pass. Nothing was asked, nothing was changed.",
                 count(*passing, "test")
             );
+            if let Some(complaint) = complaint {
+                let _ = writeln!(text, "But {complaint}: look at its output.");
+            }
             if *disabled > 0 {
                 let _ = writeln!(
                     text,
@@ -133,21 +124,13 @@ pub fn ending(records: &[Record]) -> String {
 
 fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence) {
     let attempts = policy::attempts(records);
-    let by = attempts
-        .iter()
-        .rev()
-        .find(|attempt| matches!(attempt.verdict, Some(Verdict::Green(_))));
-    let by = by.map_or(String::new(), |attempt| {
-        format!(", by {} in attempt {}", attempt.model, attempt.number)
-    });
+    let by = attempts.iter().rev().find(|attempt| matches!(attempt.verdict, Some(Verdict::Green(_))));
+    let by =
+        by.map_or(String::new(), |attempt| format!(", by {} in attempt {}", attempt.model, attempt.number));
     let _ = writeln!(text, "Green{by}.");
     let fixed: Vec<&String> = evidence.fixed.iter().collect();
-    let _ = writeln!(
-        text,
-        "\nWhat was wrong:\n  {} failing: {}",
-        count(fixed.len(), "test"),
-        list(&fixed, 5)
-    );
+    let _ =
+        writeln!(text, "\nWhat was wrong:\n  {} failing: {}", count(fixed.len(), "test"), list(&fixed, 5));
     let _ = writeln!(text, "\nWhat changed:\n{}", indent(&clip(diff, 6000)));
     let _ = writeln!(text, "Why it may be believed:");
     let runs = format!(
@@ -155,11 +138,8 @@ fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence)
         count(evidence.runs as usize, "full run"),
         evidence.sandbox
     );
-    let kept = format!(
-        "{} fixed, {} kept",
-        count(fixed.len(), "target"),
-        count(evidence.guards_kept, "guard")
-    );
+    let kept =
+        format!("{} fixed, {} kept", count(fixed.len(), "target"), count(evidence.guards_kept, "guard"));
     let left_out = (!evidence.left_out.is_empty()).then(|| {
         format!(
             "edits left out, because tests and configuration are the base's: {}",
@@ -175,11 +155,7 @@ fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence)
 }
 
 fn are(n: usize) -> String {
-    if n == 1 {
-        "1 test is".to_owned()
-    } else {
-        format!("{n} tests are")
-    }
+    if n == 1 { "1 test is".to_owned() } else { format!("{n} tests are") }
 }
 
 /// What a failure was, in a few lines.
@@ -190,10 +166,7 @@ fn wrong(failure: &Failure) -> String {
         let _ = writeln!(text, "  {}\n{}", one_line(&test.id), indent(&indent(&message)));
     }
     for diagnostic in failure.diagnostics.iter().take(3) {
-        let place = diagnostic
-            .location
-            .as_ref()
-            .map_or(String::new(), |place| format!("{place}: "));
+        let place = diagnostic.location.as_ref().map_or(String::new(), |place| format!("{place}: "));
         let _ = writeln!(text, "  {place}{}", one_line(&diagnostic.message));
     }
     text
@@ -227,17 +200,10 @@ pub fn story(records: &[Record]) -> String {
             _ => line(record),
         };
         if let Some(detail) = detail {
-            let _ = writeln!(
-                text,
-                "{minutes}{}",
-                printable(&detail).trim_end().replace('\n', "\n           ")
-            );
+            let _ =
+                writeln!(text, "{minutes}{}", printable(&detail).trim_end().replace('\n', "\n           "));
         }
-        if let Event::Judged {
-            verdict: Verdict::Red(failure),
-            ..
-        } = &record.event
-        {
+        if let Event::Judged { verdict: Verdict::Red(failure), .. } = &record.event {
             text.push_str(&printable(&indent(&indent(&wrong(failure)))));
         }
     }

@@ -75,10 +75,7 @@ pub struct Source {
 
 impl Default for Source {
     fn default() -> Self {
-        Source {
-            path: ".".to_owned(),
-            rev: None,
-        }
+        Source { path: ".".to_owned(), rev: None }
     }
 }
 

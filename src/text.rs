@@ -38,12 +38,7 @@ pub fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     }
     let head = floor(text, limit / 2);
     let tail = ceil(text, text.len() - (limit - limit / 2));
-    Cow::Owned(format!(
-        "{}\n[… {} bytes left out …]\n{}",
-        &text[..head],
-        tail - head,
-        &text[tail..]
-    ))
+    Cow::Owned(format!("{}\n[… {} bytes left out …]\n{}", &text[..head], tail - head, &text[tail..]))
 }
 
 /// The last character boundary at or before `at`.
@@ -64,12 +59,7 @@ fn ceil(text: &str, mut at: usize) -> usize {
 
 /// Joins words for people: `a, b and 3 more`.
 pub fn list<S: AsRef<str>>(words: &[S], most: usize) -> String {
-    let shown = words
-        .iter()
-        .take(most)
-        .map(|word| one_line(word.as_ref()))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown = words.iter().take(most).map(|word| one_line(word.as_ref())).collect::<Vec<_>>().join(", ");
     match words.len().saturating_sub(most) {
         0 => shown,
         rest => format!("{shown} and {rest} more"),
@@ -82,10 +72,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_become_visible() {
-        assert_eq!(
-            printable("a\x1b[2Jb\r\nc\u{202e}"),
-            "a\\u{1b}[2Jb\\u{d}\nc\\u{202e}"
-        );
+        assert_eq!(printable("a\x1b[2Jb\r\nc\u{202e}"), "a\\u{1b}[2Jb\\u{d}\nc\\u{202e}");
         assert_eq!(one_line("a\n\tb"), "a b");
     }
 

@@ -26,6 +26,18 @@ pub enum Outcome {
     Missing,
 }
 
+impl Outcome {
+    /// Of two results for one test the worse one counts: a failure above all.
+    pub fn badness(self) -> u8 {
+        match self {
+            Outcome::Passed => 0,
+            Outcome::Skipped => 1,
+            Outcome::Missing => 2,
+            Outcome::Failed => 3,
+        }
+    }
+}
+
 /// What one test said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TestResult {
@@ -62,10 +74,7 @@ impl TestResult {
 
     /// A failure with its message.
     pub fn failed(id: impl Into<TestId>, message: impl Into<String>) -> Self {
-        TestResult {
-            message: message.into(),
-            ..TestResult::new(id, Outcome::Failed)
-        }
+        TestResult { message: message.into(), ..TestResult::new(id, Outcome::Failed) }
     }
 }
 
@@ -126,9 +135,7 @@ impl TestRun {
     /// The outcome of a test in this run. An id without a result of its own may name what holds tests, a file
     /// that did not load on the base and now does: it passes when some test in it passes and none fails.
     pub fn outcome(&self, id: &str) -> Outcome {
-        self.tests
-            .get(id)
-            .map_or_else(|| self.outcome_within(id), |test| test.outcome)
+        self.tests.get(id).map_or_else(|| self.outcome_within(id), |test| test.outcome)
     }
 
     fn outcome_within(&self, id: &str) -> Outcome {
@@ -152,11 +159,7 @@ impl TestRun {
 
     /// The tests with this outcome.
     pub fn with(&self, outcome: Outcome) -> BTreeSet<TestId> {
-        self.tests
-            .values()
-            .filter(|test| test.outcome == outcome)
-            .map(|test| test.id.clone())
-            .collect()
+        self.tests.values().filter(|test| test.outcome == outcome).map(|test| test.id.clone()).collect()
     }
 }
 
@@ -226,11 +229,7 @@ impl Failure {
         let tests = self.tests.iter().map(|test| test.id.as_str());
         let errors = self.diagnostics.iter().map(|d| d.message.as_str());
         let parts: BTreeSet<&str> = tests.chain(errors).collect();
-        format!(
-            "{:?} {}",
-            self.kind,
-            parts.into_iter().collect::<Vec<_>>().join("\n")
-        )
+        format!("{:?} {}", self.kind, parts.into_iter().collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -241,9 +240,12 @@ pub struct Evidence {
     pub fixed: BTreeSet<TestId>,
     /// How many guards still pass.
     pub guards_kept: usize,
-    /// Guards that failed once and passed when rerun alone, with the load per core at the time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rerun_alone: Vec<String>,
+    /// Guards that failed once and passed when rerun alone.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rerun_alone: BTreeSet<TestId>,
+    /// The load per core when one of them failed.
+    #[serde(default, skip_serializing_if = "no_load")]
+    pub load: f64,
     /// Full runs in a fresh checkout, all green.
     pub runs: u32,
     /// The sandbox level that the runs had.
@@ -254,6 +256,11 @@ pub struct Evidence {
     /// What this does not prove, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caveats: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn no_load(load: &f64) -> bool {
+    *load == 0.0
 }
 
 /// The verifier's word on a candidate.
@@ -285,14 +292,9 @@ mod tests {
             ("t/c.js", Outcome::Failed),
             ("t/c.js > d > e", Outcome::Passed),
         ];
-        let tests = results
-            .into_iter()
-            .map(|(id, outcome)| (id.to_owned(), TestResult::new(id, outcome)))
-            .collect();
-        let run = TestRun {
-            tests,
-            ..TestRun::default()
-        };
+        let tests =
+            results.into_iter().map(|(id, outcome)| (id.to_owned(), TestResult::new(id, outcome))).collect();
+        let run = TestRun { tests, ..TestRun::default() };
         let cases = [
             ("t/a.py::one", Outcome::Passed),
             ("t/a.py", Outcome::Passed),

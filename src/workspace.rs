@@ -60,10 +60,7 @@ impl Scratch {
 
     /// A fresh folder for result files, writable by commands.
     pub fn results(&self) -> Result<PathBuf> {
-        let folder = tempfile::Builder::new()
-            .prefix("r")
-            .tempdir_in(self.folder.join("results"))?
-            .keep();
+        let folder = tempfile::Builder::new().prefix("r").tempdir_in(self.folder.join("results"))?.keep();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
         Ok(folder)
     }
@@ -150,18 +147,12 @@ pub struct Workshop {
 impl Workshop {
     /// A workshop for a base that lies in `scratch`.
     pub fn new(scratch: Scratch, snapshot: Snapshot) -> Workshop {
-        Workshop {
-            scratch,
-            snapshot,
-            prepared: None,
-        }
+        Workshop { scratch, snapshot, prepared: None }
     }
 
     /// A pristine workspace: the base on top of what [`Workshop::keep`] kept. The one before it is discarded.
     pub fn workspace(&self) -> Result<Workspace> {
-        let workspace = Workspace {
-            root: self.scratch.folder.join("work"),
-        };
+        let workspace = Workspace { root: self.scratch.folder.join("work"), prepared: self.prepared.clone() };
         remove(&workspace.root)?;
         if let Some(prepared) = &self.prepared {
             copy(prepared, &workspace.root)?;
@@ -192,12 +183,14 @@ impl Workshop {
 #[derive(Clone, Debug)]
 pub struct Workspace {
     root: PathBuf,
+    /// What it began with, besides the base.
+    prepared: Option<PathBuf>,
 }
 
 impl Workspace {
     /// A workspace with nothing in it.
     pub fn empty(root: PathBuf) -> Result<Workspace> {
-        let workspace = Workspace { root };
+        let workspace = Workspace { root, prepared: None };
         for folder in [workspace.tree(), workspace.home(), workspace.tmp()] {
             fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
         }
@@ -247,6 +240,16 @@ impl Workspace {
             let Some(path) = relative(&tree, path).filter(|_| !data.is_dir()) else {
                 return Ok(true);
             };
+            let prepared =
+                self.prepared.as_ref().map(|prepared| prepared.join("tree").join(inside).symlink_metadata());
+            if let Some(Ok(prepared)) = prepared
+                && known.is_err()
+                && prepared.len() == data.len()
+                && times(&prepared) == times(data)
+            {
+                // Set-up or the base's build made it.
+                return Ok(true);
+            }
             let same = known.is_ok_and(|known| known.len() == data.len() && times(&known) == times(data));
             if !same {
                 let after = read_file(&tree, &path)?;
@@ -309,11 +312,7 @@ fn write(place: &Path, file: &File) -> Result<()> {
         FileKind::Executable => 0o755,
         FileKind::Plain => 0o644,
     };
-    let mut new = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(place)?;
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(mode).open(place)?;
     Ok(new.write_all(&file.content)?)
 }
 
@@ -323,10 +322,7 @@ pub fn read_file(root: &Path, path: &RepoPath) -> Result<Option<File>> {
     use std::os::unix::ffi::OsStringExt;
     let place = path.under(root);
     let path = path.as_str();
-    let mut parents = Path::new(path)
-        .ancestors()
-        .skip(1)
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut parents = Path::new(path).ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty());
     let beyond_a_link = parents.any(|parent| root.join(parent).is_symlink());
     let Ok(data) = fs::symlink_metadata(&place) else {
         return Ok(None);
@@ -340,15 +336,8 @@ pub fn read_file(root: &Path, path: &RepoPath) -> Result<Option<File>> {
             content: fs::read_link(&place)?.into_os_string().into_vec(),
         }));
     }
-    let kind = if data.permissions().mode() & 0o100 == 0 {
-        FileKind::Plain
-    } else {
-        FileKind::Executable
-    };
-    Ok(Some(File {
-        kind,
-        content: read_beneath(root, path, LARGEST)?,
-    }))
+    let kind = if data.permissions().mode() & 0o100 == 0 { FileKind::Plain } else { FileKind::Executable };
+    Ok(Some(File { kind, content: read_beneath(root, path, LARGEST)? }))
 }
 
 /// Reads at most `most` bytes of a plain file beneath `root`, following no link on the way.
@@ -382,20 +371,13 @@ pub fn open_beneath(root: &Path, path: &str) -> Result<fs::File> {
 /// the way meanwhile.
 fn open_stepwise(folder: &fs::File, path: &str) -> nix::Result<OwnedFd> {
     let plain = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW;
-    let mut names = path
-        .split('/')
-        .filter(|name| !name.is_empty() && *name != ".")
-        .peekable();
+    let mut names = path.split('/').filter(|name| !name.is_empty() && *name != ".").peekable();
     let mut at = openat(folder, ".", plain | OFlag::O_DIRECTORY, Mode::empty())?;
     while let Some(name) = names.next() {
         if name == ".." {
             return Err(Errno::EXDEV);
         }
-        let kind = if names.peek().is_some() {
-            OFlag::O_DIRECTORY
-        } else {
-            OFlag::empty()
-        };
+        let kind = if names.peek().is_some() { OFlag::O_DIRECTORY } else { OFlag::empty() };
         at = openat(&at, name, plain | kind, Mode::empty())?;
     }
     Ok(at)
@@ -427,10 +409,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         let place = to.join(path.strip_prefix(from).expect("the walk stays below its root"));
         if data.is_dir() {
             fs::create_dir_all(&place)?;
-            fs::set_permissions(
-                &place,
-                fs::Permissions::from_mode(data.permissions().mode() | 0o700),
-            )?;
+            fs::set_permissions(&place, fs::Permissions::from_mode(data.permissions().mode() | 0o700))?;
         } else {
             copy_file(path, data, &place).with_context(|| format!("failed to copy {}", path.display()))?;
         }
@@ -487,11 +466,7 @@ mod tests {
         fs::write(root.join(OsStr::from_bytes(b"caf\xe9.txt")), "latin").unwrap();
         fs::create_dir_all(root.join("empty/inner")).unwrap();
         let mut index = repository.index().unwrap();
-        for path in [
-            Path::new("ignored/deep/tracked"),
-            Path::new("crlf.txt"),
-            Path::new("link"),
-        ] {
+        for path in [Path::new("ignored/deep/tracked"), Path::new("crlf.txt"), Path::new("link")] {
             index.add_path(path).unwrap();
         }
         index.write().unwrap();
@@ -501,10 +476,7 @@ mod tests {
 
     fn workshop(root: &Path, cache: &Path) -> Workshop {
         let scratch = Scratch::new(cache).unwrap();
-        let source = Source {
-            path: root.to_str().unwrap().to_owned(),
-            rev: None,
-        };
+        let source = Source { path: root.to_str().unwrap().to_owned(), rev: None };
         let snapshot = take(&source, Path::new("/"), false, &scratch).unwrap();
         Workshop::new(scratch, snapshot)
     }
@@ -552,24 +524,15 @@ mod tests {
         let workshop = workshop(root, cache.path());
         let tree = workshop.workspace().unwrap().tree();
         assert_eq!(fs::read(tree.join("crlf.txt")).unwrap(), b"one\r\ntwo\r\n");
-        assert_eq!(
-            fs::metadata(tree.join("run.sh")).unwrap().permissions().mode() & 0o777,
-            0o755
-        );
+        assert_eq!(fs::metadata(tree.join("run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
         assert_eq!(fs::read_link(tree.join("link")).unwrap(), Path::new("crlf.txt"));
-        assert_eq!(
-            fs::read(tree.join(OsStr::from_bytes(b"caf\xe9.txt"))).unwrap(),
-            b"latin"
-        );
+        assert_eq!(fs::read(tree.join(OsStr::from_bytes(b"caf\xe9.txt"))).unwrap(), b"latin");
         assert!(tree.join("empty/inner").is_dir() && tree.join("untracked.txt").exists());
         assert!(tree.join("ignored/deep/tracked").exists());
         assert!(!tree.join("ignored/junk").exists() && !tree.join("noise.log").exists());
         let history = git2::Repository::open(&tree).unwrap();
         let head = history.head().unwrap().peel_to_commit().unwrap();
-        assert_eq!(
-            (head.parent_count(), history.references().unwrap().count()),
-            (0, 1)
-        );
+        assert_eq!((head.parent_count(), history.references().unwrap().count()), (0, 1));
         assert_eq!(fs::read(root.join(".git/index")).unwrap(), index);
     }
 
@@ -584,13 +547,7 @@ mod tests {
             [
                 (path("crlf.txt"), Some(File::plain("one\r\n2\r\n"))),
                 (path("link"), None),
-                (
-                    path("new/deep.rs"),
-                    Some(File {
-                        kind: FileKind::Executable,
-                        content: b"x".to_vec(),
-                    }),
-                ),
+                (path("new/deep.rs"), Some(File { kind: FileKind::Executable, content: b"x".to_vec() })),
             ]
             .into(),
         );
@@ -633,10 +590,7 @@ mod tests {
         let second = workshop.workspace().unwrap();
         assert_eq!(second.root(), first.root());
         assert!(second.home().join("cached").exists() && second.tree().join("target").is_dir());
-        assert_eq!(
-            fs::read(second.tree().join("crlf.txt")).unwrap(),
-            b"one\r\ntwo\r\n"
-        );
+        assert_eq!(fs::read(second.tree().join("crlf.txt")).unwrap(), b"one\r\ntwo\r\n");
     }
 
     #[test]
@@ -662,19 +616,13 @@ mod tests {
         index.add_path(Path::new("a")).unwrap();
         let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
         let author = git2::Signature::now("a", "a@b").unwrap();
-        repository
-            .commit(Some("HEAD"), &author, &author, "m", &tree, &[])
-            .unwrap();
+        repository.commit(Some("HEAD"), &author, &author, "m", &tree, &[]).unwrap();
         fs::write(folder.path().join("a"), "new").unwrap();
-        for address in [
-            folder.path().to_str().unwrap().to_owned(),
-            format!("file://{}", folder.path().display()),
-        ] {
+        for address in
+            [folder.path().to_str().unwrap().to_owned(), format!("file://{}", folder.path().display())]
+        {
             let scratch = Scratch::new(cache.path()).unwrap();
-            let source = Source {
-                path: address,
-                rev: Some("HEAD".into()),
-            };
+            let source = Source { path: address, rev: Some("HEAD".into()) };
             let snapshot = take(&source, Path::new("/"), false, &scratch).unwrap();
             assert_eq!(snapshot.file(&path("a")).unwrap(), Some(File::plain("old")));
         }

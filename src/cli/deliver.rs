@@ -28,7 +28,7 @@ pub fn deliver(settings: &Settings, patch: &Patch, diff: &str, base: &Base) -> R
         None => done.push(format!("The patch is in {}.", kept.display())),
     }
     if let Some(name) = &settings.branch {
-        branch(&local(settings, "--branch")?, name, patch)?;
+        branch(&local(settings, "--branch")?, name, patch, base)?;
         done.push(format!("Branch {name} holds the patch on top of HEAD."));
     }
     if settings.apply {
@@ -46,9 +46,7 @@ fn local(settings: &Settings, option: &str) -> Result<PathBuf> {
     let folder = settings
         .source_folder()
         .with_context(|| Usage(format!("{option} needs a local folder; use --patch for a URL")))?;
-    let repository = (!settings.plain)
-        .then(|| Repository::discover(&folder).ok())
-        .flatten();
+    let repository = (!settings.plain).then(|| Repository::discover(&folder).ok()).flatten();
     let root = repository.and_then(|repository| repository.workdir().map(Path::to_owned));
     Ok(root.unwrap_or(folder))
 }
@@ -67,14 +65,21 @@ fn apply(settings: &Settings, root: &Path, patch: &Patch, base: &Base) -> Result
 }
 
 /// Commits the patch on top of HEAD to a new branch, touching neither the index nor the working copy.
-fn branch(root: &Path, name: &str, patch: &Patch) -> Result<()> {
+fn branch(root: &Path, name: &str, patch: &Patch, base: &Base) -> Result<()> {
     let repository = Repository::open(root)?;
     let head = repository
         .head()
         .and_then(|head| head.peel_to_commit())
         .context("the repository has no commit to build a branch on")?;
-    let exists = repository.find_branch(name, git2::BranchType::Local).is_ok();
-    ensure!(!exists, "the branch {name} exists already; name another one");
+    free(&repository, name)?;
+    let tree = head.tree()?;
+    for (path, seen) in base {
+        let now = tree.get_path(Path::new(path.as_str())).ok().map(|entry| entry.id().to_string());
+        ensure!(
+            now == *seen,
+            "{path} is not in HEAD as it was verified (uncommitted, or another revision); use --patch or --apply"
+        );
+    }
     let mut index = git2::Index::new()?;
     index.read_tree(&head.tree()?)?;
     for (path, after) in &patch.0 {
@@ -84,11 +89,30 @@ fn branch(root: &Path, name: &str, patch: &Patch) -> Result<()> {
         }
     }
     let tree = repository.find_tree(index.write_tree_to(&repository)?)?;
-    let author = repository
-        .signature()
-        .or_else(|_| git2::Signature::now("regreen", "regreen@localhost"))?;
+    let author = repository.signature().or_else(|_| git2::Signature::now("regreen", "regreen@localhost"))?;
     let commit = repository.commit(None, &author, &author, "Make the tests pass\n", &tree, &[&head])?;
     repository.branch(name, &repository.find_commit(commit)?, false)?;
+    Ok(())
+}
+
+/// Fails when the branch exists already.
+fn free(repository: &Repository, name: &str) -> Result<()> {
+    let exists = repository.find_branch(name, git2::BranchType::Local).is_ok();
+    ensure!(!exists, Usage(format!("the branch {name} exists already; name another one")));
+    Ok(())
+}
+
+/// Fails, before anything is spent, when the patch could not be delivered as asked.
+pub fn check(settings: &Settings) -> Result<()> {
+    if settings.apply {
+        local(settings, "--apply")?;
+    }
+    if let Some(name) = &settings.branch {
+        let repository = Repository::open(local(settings, "--branch")?);
+        let repository =
+            repository.with_context(|| Usage("--branch needs a git repository; use --patch".to_owned()))?;
+        free(&repository, name)?;
+    }
     Ok(())
 }
 

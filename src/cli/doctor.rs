@@ -18,17 +18,8 @@ pub fn doctor(common: &Common) -> Result<Exit> {
     let probes = sandbox::probe(&host);
     let best = sandbox::strongest(&probes);
     for probe in &probes {
-        let used = if Some(probe.level) == best {
-            " (used unless --sandbox says otherwise)"
-        } else {
-            ""
-        };
-        row(
-            &mut text,
-            probe.works,
-            &probe.level.to_string(),
-            &format!("{}{used}", probe.why),
-        );
+        let used = if Some(probe.level) == best { " (used unless --sandbox says otherwise)" } else { "" };
+        row(&mut text, probe.works, &probe.level.to_string(), &format!("{}{used}", probe.why));
     }
     text.push_str("\nToolchains\n");
     for profile in Profile::load(common.harness.as_deref())? {
@@ -46,12 +37,7 @@ pub fn doctor(common: &Common) -> Result<Exit> {
         row(&mut text, missing.is_empty(), &profile.name, &detail);
     }
     text.push_str("\nProposers\n");
-    row(
-        &mut text,
-        true,
-        "repair",
-        "the embedded engine; needs no key and no network",
-    );
+    row(&mut text, true, "repair", "the embedded engine; needs no key and no network");
     for rung in settings::ladder(common.harness.as_deref())? {
         let (there, key, model) = (rung.has_key(), &rung.key, &rung.model);
         let detail = if there {
@@ -65,11 +51,7 @@ pub fn doctor(common: &Common) -> Result<Exit> {
         let agent = command::preset(name, common.harness.as_deref())?;
         let program = agent.argv.first().map_or("", String::as_str);
         let there = process::find(program, &host.path).is_some();
-        let detail = if there {
-            agent.about
-        } else {
-            format!("{program} not found: {}", agent.remedy)
-        };
+        let detail = if there { agent.about } else { format!("{program} not found: {}", agent.remedy) };
         row(&mut text, there, name, &detail);
     }
     let cache = settings::cache(common)?;
@@ -79,9 +61,5 @@ pub fn doctor(common: &Common) -> Result<Exit> {
 }
 
 fn row(text: &mut String, ready: bool, name: &str, detail: &str) {
-    let _ = writeln!(
-        text,
-        "  {} {name:<28} {detail}",
-        if ready { "ok " } else { "-- " }
-    );
+    let _ = writeln!(text, "  {} {name:<28} {detail}", if ready { "ok " } else { "-- " });
 }

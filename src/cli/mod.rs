@@ -26,12 +26,7 @@ use watch::Watch;
 
 /// Makes a red repository green: proposes a patch, measures it with compiler and tests in a sandbox, goes round.
 #[derive(Debug, Parser)]
-#[command(
-    name = "regreen",
-    version,
-    max_term_width = 100,
-    arg_required_else_help = true
-)]
+#[command(name = "regreen", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -112,6 +107,7 @@ struct Common {
 }
 
 #[derive(Debug, Args)]
+#[command(args_override_self = true)]
 struct FixArgs {
     /// A folder in a git repository, a task folder, or a URL (file, https, ssh)
     #[arg(default_value = ".")]
@@ -152,13 +148,7 @@ struct FixArgs {
     #[arg(long, value_name = "SECONDS", help_heading = "Build and test")]
     deadline: Option<u64>,
     /// Whether set-up steps (dependencies) have the network
-    #[arg(
-        long,
-        value_enum,
-        default_value = "on",
-        value_name = "WHEN",
-        help_heading = "Build and test"
-    )]
+    #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Build and test")]
     setup_network: Switch,
 
     /// Who proposes, cheapest first; may be repeated: repair, PROVIDER/NAME, command:ARGV, replay:FOLDER
@@ -184,13 +174,7 @@ struct FixArgs {
     #[arg(long, value_name = "NAME", help_heading = "Proposers")]
     agent_env: Vec<String>,
     /// Whether agent CLIs have the network: without it they reach no model
-    #[arg(
-        long,
-        value_enum,
-        default_value = "on",
-        value_name = "WHEN",
-        help_heading = "Proposers"
-    )]
+    #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Proposers")]
     agent_network: Switch,
 
     /// Candidates that may be proposed [default: 8]
@@ -219,12 +203,7 @@ struct FixArgs {
     #[arg(long, help_heading = "Result")]
     json: bool,
     /// Where runs are kept
-    #[arg(
-        long,
-        default_value = ".regreen/runs",
-        value_name = "FOLDER",
-        help_heading = "Result"
-    )]
+    #[arg(long, default_value = ".regreen/runs", value_name = "FOLDER", help_heading = "Result")]
     out: PathBuf,
     /// Go on with a run that was stopped or killed
     #[arg(long, value_name = "ID", help_heading = "Result")]
@@ -232,6 +211,12 @@ struct FixArgs {
 
     #[command(flatten)]
     common: Common,
+
+    /// The arguments as given, and the folder that they are relative to.
+    #[arg(skip)]
+    given: Vec<String>,
+    #[arg(skip)]
+    here: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -272,25 +257,18 @@ struct Usage(String);
 
 /// Runs regreen with these arguments.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage.into()
-            } else {
-                Exit::Green.into()
-            };
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Green.into() };
         }
     };
-    match run(cli.command) {
+    match run(cli.command, &arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            let exit = if error.downcast_ref::<Usage>().is_some() {
-                Exit::Usage
-            } else {
-                Exit::Fault
-            };
+            let exit = if error.downcast_ref::<Usage>().is_some() { Exit::Usage } else { Exit::Fault };
             complain(&error);
             exit.into()
         }
@@ -300,16 +278,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Prints an error and its causes, safe for a terminal.
 fn complain(error: &anyhow::Error) {
     let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
-    let _ = writeln!(
-        std::io::stderr(),
-        "regreen: {}",
-        crate::text::printable(&chain.join(": "))
-    );
+    let _ = writeln!(std::io::stderr(), "regreen: {}", crate::text::printable(&chain.join(": ")));
 }
 
-fn run(command: Command) -> Result<Exit> {
+fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
     match command {
-        Command::Fix(args) => fix(*args),
+        Command::Fix(args) => fix(resumed(*args, arguments)?),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
         Command::Doctor { common } => doctor::doctor(&common),
         Command::Completions { shell } => {
@@ -344,12 +318,35 @@ fn show(run: Option<&str>, out: &std::path::Path, json: bool) -> Result<Exit> {
     Ok(Exit::Green)
 }
 
+/// A resumed run has the arguments that it began with; what is given anew wins.
+fn resumed(mut args: FixArgs, arguments: &[OsString]) -> Result<FixArgs> {
+    let here = std::env::current_dir().context("failed to find the current folder")?;
+    let given = arguments.iter().skip(2).map(|word| word.to_string_lossy().into_owned());
+    args.given = given.collect();
+    args.here.clone_from(&here);
+    let Some(id) = args.resume.clone() else { return Ok(args) };
+    let run = settings::run_folder(Some(&id), &here.join(&args.out))?;
+    let records = Ledger::read(&run)?;
+    let Some(Event::Started { arguments: before, folder, .. }) = records.first().map(|record| &record.event)
+    else {
+        return Ok(args);
+    };
+    let words =
+        ["regreen", "fix"].map(str::to_owned).into_iter().chain(before.clone()).chain(args.given.clone());
+    let Ok(Cli { command: Command::Fix(whole) }) = Cli::try_parse_from(words) else { return Ok(args) };
+    let mut whole = *whole;
+    if !args.model.is_empty() {
+        whole.model = args.model;
+    }
+    whole.given.clone_from(before);
+    whole.here = PathBuf::from(folder);
+    whole.resume = Some(run.to_string_lossy().into_owned());
+    Ok(whole)
+}
+
 fn fix(args: FixArgs) -> Result<Exit> {
     // A second thread looks out for signals, also while this one takes a large repository.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let watch = Watch::new(args.json);
     let settings = Settings::resolve(args)?;
     let stop = tokio::sync::Notify::new();
@@ -392,10 +389,18 @@ async fn stop_on_signal(stop: std::sync::Arc<tokio::sync::Notify>) {
 
 async fn fix_with(settings: &Settings, watch: &Watch) -> Result<Exit> {
     let ledger = settings.ledger()?;
-    if let Some(Event::Ended { outcome, .. }) = ledger.records.last().map(|record| record.event.clone()) {
+    let ended = ledger.records.last().and_then(|record| match &record.event {
+        // With more budget it can go on.
+        Event::Ended { outcome, .. } if !matches!(outcome, Outcome::OutOfBudget { .. }) => {
+            Some(outcome.clone())
+        }
+        _ => None,
+    });
+    if let Some(outcome) = ended {
         watch.line("This run has ended before; nothing is repeated.");
         return finish(settings, watch, &outcome, &ledger.records);
     }
+    deliver::check(settings)?;
     let (record, say) = (|record: &_| watch.record(record), |text: &str| watch.say(text));
     let mut run: Run = settings.run(ledger, &record, &say)?;
     if run.verifier.sandbox.level == Level::None {
@@ -413,10 +418,7 @@ fn finish(
     records: &[crate::record::Record],
 ) -> Result<Exit> {
     watch.line(&story::ending(records));
-    if let Outcome::Green {
-        patch, diff, base, ..
-    } = outcome
-    {
+    if let Outcome::Green { patch, diff, base, .. } = outcome {
         for line in
             deliver::deliver(settings, patch, diff, base).context("failed to deliver the verified patch")?
         {

@@ -1,9 +1,6 @@
 //! Turns arguments, environment and `task.toml` into what a run needs, once.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the one reader of the environment"
-)]
+#![expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 
 use std::collections::BTreeMap;
 use std::env;
@@ -65,11 +62,8 @@ const SHARED: [&str; 24] = [
 ];
 
 /// Folders in the home that toolchain managers use when no variable names them.
-const MANAGERS: [(&str, &str); 3] = [
-    ("RUSTUP_HOME", ".rustup"),
-    ("PYENV_ROOT", ".pyenv"),
-    ("NVM_DIR", ".nvm"),
-];
+const MANAGERS: [(&str, &str); 3] =
+    [("RUSTUP_HOME", ".rustup"), ("PYENV_ROOT", ".pyenv"), ("NVM_DIR", ".nvm")];
 
 /// What `regreen fix` was asked to do.
 pub struct Settings {
@@ -97,35 +91,26 @@ impl Settings {
     /// Resolves the arguments. A resumed run brings its task, models and budget from its ledger; limits given
     /// anew win.
     pub fn resolve(mut args: FixArgs) -> Result<Settings> {
-        let here = env::current_dir().context("failed to find the current folder")?;
-        let out = here.join(&args.out);
+        let here = args.here.clone();
         let (mut task, beside, plain) = read_task(&args, &here)?;
         let mut models = std::mem::take(&mut args.model);
-        let (run, folder, resume) = if let Some(id) = &args.resume {
-            let folder = run_folder(Some(id), &out)?;
-            let records = Ledger::read(&folder)?;
-            if let Some(Event::Started {
-                task: known,
-                models: asked,
-                ..
-            }) = records.first().map(|record| &record.event)
-            {
-                task = known.clone();
-                if models.is_empty() {
-                    models.clone_from(asked);
-                }
-            }
-            (name_of(&folder), folder, true)
-        } else {
-            let id = new_id();
-            (id.clone(), out.join(&id), false)
+        let (folder, resume) = match &args.resume {
+            Some(folder) => (here.join(folder), true),
+            None => (here.join(&args.out).join(new_id()), false),
         };
+        let run = name_of(&folder);
         merge(&mut task, &args);
         let budget = task.budget.clone();
+        check_source(&task.source.path)?;
+        if args.json && args.patch.as_deref() == Some("-") {
+            return Err(Usage(
+                "--json and --patch - both write to stdout; name a file for the patch".to_owned(),
+            )
+            .into());
+        }
         if models.is_empty() {
             models = default_models(args.common.harness.as_deref())?;
         }
-        let plain = plain || task.source.path != args.path && args.resume.is_none() && args.task.is_some();
         Ok(Settings {
             run,
             folder,
@@ -153,11 +138,7 @@ impl Settings {
         if self.resume {
             return Ledger::resume(&self.folder);
         }
-        if let Some(top) = self
-            .folder
-            .ancestors()
-            .find(|folder| folder.ends_with(".regreen"))
-        {
+        if let Some(top) = self.folder.ancestors().find(|folder| folder.ends_with(".regreen")) {
             // The user's git must not see the runs.
             std::fs::create_dir_all(top)?;
             std::fs::write(top.join(".gitignore"), "*\n")?;
@@ -178,6 +159,8 @@ impl Settings {
                 run: self.run.clone(),
                 time: now(),
                 task: self.task.clone(),
+                arguments: self.args.given.clone(),
+                folder: self.args.here.to_string_lossy().into_owned(),
                 models: self.models.clone(),
                 sandbox: sandbox.level.to_string(),
             }
@@ -194,15 +177,8 @@ impl Settings {
         let suites =
             toolchain::detect(&snapshot.root, &snapshot.focus, &profiles, &self.task).map_err(usage)?;
         let names = suites.iter().map(toolchain::Suite::label).collect();
-        let based = Event::Based {
-            tree: snapshot.tree.clone(),
-            files: snapshot.files,
-            suites: names,
-        };
-        let known = ledger
-            .records
-            .iter()
-            .find(|record| matches!(record.event, Event::Based { .. }));
+        let based = Event::Based { tree: snapshot.tree.clone(), files: snapshot.files, suites: names };
+        let known = ledger.records.iter().find(|record| matches!(record.event, Event::Based { .. }));
         match known.map(|record| &record.event) {
             Some(known) => ensure!(
                 *known == based,
@@ -220,9 +196,7 @@ impl Settings {
             deadline: self.args.deadline,
         };
         let tiers = 0..self.models.len();
-        let proposers = tiers
-            .map(|tier| self.proposer(tier, &ledger.records))
-            .collect::<Result<_>>()?;
+        let proposers = tiers.map(|tier| self.proposer(tier, &ledger.records)).collect::<Result<_>>()?;
         Ok(Run {
             verifier,
             proposers,
@@ -247,12 +221,9 @@ impl Settings {
         if command::is_command(model) {
             let mut names = command::variables(model, harness).map_err(usage)?;
             names.extend(self.args.agent_env.iter().cloned());
-            let granted = names
-                .into_iter()
-                .filter_map(|name| Some((name.clone(), env::var(&name).ok()?)));
-            let granted = granted
-                .map(|(name, value)| Ok((name, Key::new(&value)?)))
-                .collect::<Result<_>>()?;
+            let granted = names.into_iter().filter_map(|name| Some((name.clone(), env::var(&name).ok()?)));
+            let granted =
+                granted.map(|(name, value)| Ok((name, Key::new(&value)?))).collect::<Result<_>>()?;
             let settings = command::Settings {
                 model: model.clone(),
                 granted,
@@ -271,9 +242,7 @@ impl Settings {
         settings.context = self.args.context;
         settings.max_output = self.args.max_output;
         settings.price = self.args.price.as_deref().map(price).transpose()?;
-        Ok(Box::new(
-            Llm::new(settings, &Prices::load(harness)?).map_err(usage)?,
-        ))
+        Ok(Box::new(Llm::new(settings, &Prices::load(harness)?).map_err(usage)?))
     }
 }
 
@@ -323,35 +292,28 @@ fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
         None => beside,
     };
     if args.task.is_none() && !is_task(&file) {
-        let source = Source {
-            path: args.path.clone(),
-            rev: args.rev.clone(),
-        };
-        return Ok((
-            Task {
-                regreen: task::FORMAT,
-                source,
-                ..Task::default()
-            },
-            here.to_owned(),
-            false,
-        ));
+        let source = Source { path: args.path.clone(), rev: args.rev.clone() };
+        return Ok((Task { regreen: task::FORMAT, source, ..Task::default() }, here.to_owned(), false));
     }
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("failed to read {}", file.display()))
         .map_err(usage)?;
-    let mut task: Task = toml::from_str(&text)
-        .with_context(|| format!("{} is not a task", file.display()))
-        .map_err(usage)?;
+    let mut task: Task =
+        toml::from_str(&text).with_context(|| format!("{} is not a task", file.display())).map_err(usage)?;
     ensure!(
         task.regreen == task::FORMAT,
-        Usage(format!(
-            "{} has format {}; this regreen reads {}",
-            file.display(),
-            task.regreen,
-            task::FORMAT
-        ))
+        Usage(format!("{} has format {}; this regreen reads {}", file.display(), task.regreen, task::FORMAT))
     );
+    if args.task.is_none() {
+        // A task.toml that was found in a repository, not named by the user, may lower limits and not raise them.
+        let budget = &mut task.budget;
+        budget.attempts = budget.attempts.map(|n| n.min(ATTEMPTS));
+        budget.usd = budget.usd.map(|usd| usd.min(USD));
+        budget.seconds = budget.seconds.map(|n| n.min(SECONDS));
+    } else {
+        let named = Usage("--task names its source itself; leave the folder out".to_owned());
+        ensure!(args.path == ".", named);
+    }
     if args.rev.is_some() {
         task.source.rev.clone_from(&args.rev);
     }
@@ -361,10 +323,19 @@ fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
 
 /// Whether a `task.toml` is one of ours: other tools use the name too.
 fn is_task(file: &Path) -> bool {
-    std::fs::read_to_string(file).is_ok_and(|text| {
-        text.lines()
-            .any(|line| line.trim_start().starts_with("regreen ="))
-    })
+    std::fs::read_to_string(file)
+        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("regreen =")))
+}
+
+/// A password in an address would stand in ledger and messages for ever.
+fn check_source(path: &str) -> Result<()> {
+    let user = path.split_once("://").and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'));
+    let secret = user.is_some_and(|(user, _)| user.contains(':'));
+    ensure!(
+        !secret,
+        Usage("the address holds a password, which the ledger would keep; clone the repository and name its folder".to_owned())
+    );
+    Ok(())
 }
 
 /// Lets arguments win over the task.
@@ -390,10 +361,7 @@ fn merge(task: &mut Task, args: &FixArgs) {
 /// The embedded engine, and the model whose key is in the environment.
 fn default_models(overrides: Option<&Path>) -> Result<Vec<String>> {
     let keyed = ladder(overrides)?.into_iter().find(Rung::has_key);
-    Ok(["repair".to_owned()]
-        .into_iter()
-        .chain(keyed.map(|rung| rung.model))
-        .collect())
+    Ok(["repair".to_owned()].into_iter().chain(keyed.map(|rung| rung.model)).collect())
 }
 
 /// A model that takes over where the embedded engine gives up, from `harness/ladder.toml`.
@@ -420,10 +388,7 @@ pub fn ladder(overrides: Option<&Path>) -> Result<Vec<Rung>> {
         default: Vec<Rung>,
     }
     let mut rungs = Vec::new();
-    for file in harness::files(overrides, "", "toml")?
-        .into_iter()
-        .filter(|file| file.stem == "ladder")
-    {
+    for file in harness::files(overrides, "", "toml")?.into_iter().filter(|file| file.stem == "ladder") {
         let ladder: Ladder =
             toml::from_str(&file.text).with_context(|| Usage(format!("{} is not a ladder", file.shown)))?;
         rungs.extend(ladder.default);
@@ -433,24 +398,11 @@ pub fn ladder(overrides: Option<&Path>) -> Result<Vec<Rung>> {
 
 /// `IN,OUT` in dollars per million tokens.
 fn price(text: &str) -> Result<Price> {
-    let bad = || {
-        Usage(format!(
-            "--price {text:?} is not IN,OUT in dollars per million tokens, as in 0.25,2"
-        ))
-    };
+    let bad = || Usage(format!("--price {text:?} is not IN,OUT in dollars per million tokens, as in 0.25,2"));
     let (input, output) = text.split_once(',').ok_or_else(bad)?;
-    let number = |text: &str| {
-        text.trim()
-            .parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite() && *n >= 0.0)
-    };
+    let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     let (input, output) = number(input).zip(number(output)).ok_or_else(bad)?;
-    Ok(Price {
-        input,
-        cached: input,
-        output,
-    })
+    Ok(Price { input, cached: input, output })
 }
 
 /// `90s`, `10m`, `2h`, or seconds.
@@ -462,12 +414,8 @@ pub fn duration(text: &str) -> Result<u64, String> {
         "h" => 3600,
         _ => return Err("write it as 90s, 10m or 2h".to_owned()),
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "write it as 90s, 10m or 2h".to_owned())?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "that is too long".to_owned())
+    let number: u64 = digits.parse().map_err(|_| "write it as 90s, 10m or 2h".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "that is too long".to_owned())
 }
 
 /// The folder of a run: by id, by path, or the latest.
@@ -478,34 +426,19 @@ pub fn run_folder(run: Option<&str>, out: &Path) -> Result<PathBuf> {
             .find(|folder| folder.join(crate::ledger::FILE).exists());
         return folder.with_context(|| Usage(format!("there is no run {run} in {}", out.display())));
     }
-    let entries = std::fs::read_dir(out)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let latest = entries
-        .filter(|folder| folder.join(crate::ledger::FILE).exists())
-        .max();
-    latest.with_context(|| {
-        Usage(format!(
-            "there is no run in {} yet; `regreen fix` makes one",
-            out.display()
-        ))
-    })
+    let entries = std::fs::read_dir(out).into_iter().flatten().flatten().map(|entry| entry.path());
+    let latest = entries.filter(|folder| folder.join(crate::ledger::FILE).exists()).max();
+    latest
+        .with_context(|| Usage(format!("there is no run in {} yet; `regreen fix` makes one", out.display())))
 }
 
 fn name_of(folder: &Path) -> String {
-    folder
-        .file_name()
-        .map_or(String::new(), |name| name.to_string_lossy().into_owned())
+    folder.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned())
 }
 
 /// An id that sorts by time: `20260102-030405-x7f3a1`.
 fn new_id() -> String {
-    let salt = tempfile::Builder::new()
-        .rand_bytes(4)
-        .prefix("")
-        .make(|path| Ok(path.to_owned()));
+    let salt = tempfile::Builder::new().rand_bytes(4).prefix("").make(|path| Ok(path.to_owned()));
     let salt = salt.map_or(String::new(), |salt| name_of(salt.path()).to_lowercase());
     format!("{}-{salt}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
@@ -519,19 +452,13 @@ pub fn cache(common: &Common) -> Result<PathBuf> {
     if let Some(folder) = &common.cache {
         return std::path::absolute(folder).context("failed to resolve --cache");
     }
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|folder| folder.is_absolute());
-    let cache = cache
-        .or_else(|| Some(home()?.join(".cache")))
-        .unwrap_or_else(env::temp_dir);
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let cache = cache.or_else(|| Some(home()?.join(".cache"))).unwrap_or_else(env::temp_dir);
     Ok(cache.join("regreen"))
 }
 
 fn home() -> Option<PathBuf> {
-    env::var_os("HOME")
-        .map(PathBuf::from)
-        .filter(|home| home.is_absolute())
+    env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
 /// The part of the user's environment that commands may see.
@@ -539,10 +466,8 @@ pub fn host() -> Host {
     let home = home().unwrap_or_else(|| PathBuf::from("/nonexistent"));
     let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     let path = env::split_paths(&path).filter(|folder| folder.is_absolute());
-    let mut shared: BTreeMap<String, String> = SHARED
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)))
-        .collect();
+    let mut shared: BTreeMap<String, String> =
+        SHARED.iter().filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?))).collect();
     for (name, folder) in MANAGERS {
         let place = home.join(folder);
         if let Some(place) = place.to_str().filter(|_| place.is_dir()) {
@@ -551,11 +476,7 @@ pub fn host() -> Host {
     }
     let mut seen = std::collections::BTreeSet::new();
     let path = path.filter(|folder| seen.insert(folder.clone())).collect();
-    Host {
-        home,
-        path,
-        env: shared,
-    }
+    Host { home, path, env: shared }
 }
 
 /// The sandbox that was asked for, or the strongest that works.

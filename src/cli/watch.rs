@@ -31,10 +31,7 @@ impl Watch {
     /// A record reached the disk.
     pub fn record(&self, record: &Record) {
         if self.json {
-            super::print(&format!(
-                "{}\n",
-                serde_json::to_string(record).unwrap_or_default()
-            ));
+            super::print(&format!("{}\n", serde_json::to_string(record).unwrap_or_default()));
         }
         if let Some(line) = story::line(record) {
             self.line(&line);

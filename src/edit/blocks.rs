@@ -25,11 +25,7 @@ pub(super) struct Block<'r> {
 #[derive(Debug, PartialEq)]
 pub(super) enum Ask<'r> {
     Change(Change<'r>),
-    Create {
-        lines: Vec<&'r str>,
-        kind: Option<FileKind>,
-        newline: bool,
-    },
+    Create { lines: Vec<&'r str>, kind: Option<FileKind>, newline: bool },
     Kind(FileKind),
     Delete,
     Rename(Cow<'r, str>),
@@ -50,15 +46,8 @@ pub(super) struct Change<'r> {
 /// The blocks of a reply, in order. `exists` says whether the base has a file.
 pub(super) fn blocks<'r>(reply: &'r str, exists: &dyn Fn(&str) -> bool) -> Vec<Block<'r>> {
     let lines: Vec<&str> = reply.lines().collect();
-    let mut reader = Reader {
-        lines,
-        at: 0,
-        after: 0,
-        path: None,
-        blocks: Vec::new(),
-        exists,
-        known: HashMap::new(),
-    };
+    let mut reader =
+        Reader { lines, at: 0, after: 0, path: None, blocks: Vec::new(), exists, known: HashMap::new() };
     while reader.at < reader.lines.len() {
         if reader.blocks.len() >= MOST {
             reader.push("", Ask::Broken(Fault::TooMuch));
@@ -107,10 +96,7 @@ impl<'r> Reader<'r, '_> {
     }
 
     fn push(&mut self, path: impl Into<Cow<'r, str>>, ask: Ask<'r>) {
-        self.blocks.push(Block {
-            path: path.into(),
-            ask,
-        });
+        self.blocks.push(Block { path: path.into(), ask });
     }
 
     fn line(&self, at: usize) -> Option<&'r str> {
@@ -128,18 +114,14 @@ impl<'r> Reader<'r, '_> {
     }
 
     fn rename(&mut self, paths: &'r str) {
-        match paths
-            .split_once(" -> ")
-            .map(|(old, new)| (undecorated(old), undecorated(new)))
-        {
+        match paths.split_once(" -> ").map(|(old, new)| (undecorated(old), undecorated(new))) {
             Some((old, new)) if !old.is_empty() && !new.is_empty() => {
                 self.path = Some(new);
                 self.push(old, Ask::Rename(new.into()));
             }
-            _ => self.push(
-                "",
-                Ask::Broken(Fault::BadPath("a rename is `*** Rename: old -> new`".to_owned())),
-            ),
+            _ => {
+                self.push("", Ask::Broken(Fault::BadPath("a rename is `*** Rename: old -> new`".to_owned())));
+            }
         }
     }
 
@@ -209,10 +191,7 @@ impl<'r> Reader<'r, '_> {
         if !lines.iter().all(indent) {
             return lines.to_vec();
         }
-        lines
-            .iter()
-            .map(|line| line.get(marker.indent..).unwrap_or_default())
-            .collect()
+        lines.iter().map(|line| line.get(marker.indent..).unwrap_or_default()).collect()
     }
 
     /// The path that the lines just before the block name; fences and blank lines do not separate them.
@@ -292,10 +271,7 @@ impl<'r> Reader<'r, '_> {
     /// Reads one hunk. Its counts are believed while the lines look like a hunk's, since models miscount.
     fn hunk(&mut self) -> Change<'r> {
         let (line, mut old_left, mut new_left) = counts(self.lines[self.at]);
-        let mut change = Change {
-            line,
-            ..Change::default()
-        };
+        let mut change = Change { line, ..Change::default() };
         let (mut last, mut cut) = (' ', [false, false]);
         self.at += 1;
         while let Some(line) = self.line(self.at) {
@@ -337,9 +313,7 @@ impl<'r> Reader<'r, '_> {
 
     /// Whether a hunk goes on after an empty line.
     fn goes_on(&self, at: usize) -> bool {
-        let next = (at..self.lines.len())
-            .take(20)
-            .find(|at| !self.lines[*at].is_empty());
+        let next = (at..self.lines.len()).take(20).find(|at| !self.lines[*at].is_empty());
         next.is_some_and(|at| self.lines[at].starts_with(['+', '-', ' ']) && !self.header(at))
     }
 }
@@ -381,10 +355,7 @@ impl Marker {
 
 /// What a line says after one of `words`.
 fn directive<'r>(line: &'r str, words: &[&str]) -> Option<&'r str> {
-    words
-        .iter()
-        .find_map(|word| line.strip_prefix(word))
-        .map(str::trim)
+    words.iter().find_map(|word| line.strip_prefix(word)).map(str::trim)
 }
 
 /// A path without what people put around it: backticks, bold, a heading's or comment's sign, `File:`.
@@ -396,26 +367,12 @@ fn undecorated(line: &str) -> &str {
             path = path.trim_start_matches(prefix).trim_start();
         }
     }
-    path = path
-        .trim_end_matches("-->")
-        .trim()
-        .trim_matches(decoration)
-        .trim();
-    for label in [
-        "File:",
-        "Path:",
-        "Filename:",
-        "file:",
-        "path:",
-        "filename:",
-        "FILE:",
-    ] {
+    path = path.trim_end_matches("-->").trim().trim_matches(decoration).trim();
+    for label in ["File:", "Path:", "Filename:", "file:", "path:", "filename:", "FILE:"] {
         path = path.strip_prefix(label).unwrap_or(path);
     }
     path = path.trim().trim_start_matches(decoration);
-    path = ["(new file)", "(new)"]
-        .iter()
-        .fold(path, |path, note| path.strip_suffix(note).unwrap_or(path));
+    path = ["(new file)", "(new)"].iter().fold(path, |path, note| path.strip_suffix(note).unwrap_or(path));
     path.trim().trim_matches(decoration).trim()
 }
 
@@ -476,15 +433,9 @@ impl<'r> DiffFile<'r> {
             stripped(old, new)
         } else {
             let both = self.both.unwrap_or_default();
-            (
-                self.from.clone().unwrap_or_else(|| both.clone()),
-                self.to.clone().unwrap_or(both),
-            )
+            (self.from.clone().unwrap_or_else(|| both.clone()), self.to.clone().unwrap_or(both))
         };
-        let block = |path: &Cow<'r, str>, ask| Block {
-            path: path.clone(),
-            ask,
-        };
+        let block = |path: &Cow<'r, str>, ask| Block { path: path.clone(), ask };
         if self.binary {
             return vec![block(&new, Ask::Broken(Fault::Unsupported("a binary file")))];
         }
@@ -493,10 +444,7 @@ impl<'r> DiffFile<'r> {
             Some("100644") => Some(FileKind::Plain),
             Some("100755") => Some(FileKind::Executable),
             Some(_) => {
-                return vec![block(
-                    &new,
-                    Ask::Broken(Fault::Unsupported("a link or submodule")),
-                )];
+                return vec![block(&new, Ask::Broken(Fault::Unsupported("a link or submodule")))];
             }
         };
         if deleted {
@@ -531,11 +479,7 @@ fn counts(line: &str) -> (Option<usize>, Option<usize>, Option<usize>) {
         }
     };
     let (old, new) = (range('-'), range('+'));
-    (
-        old.map(|(start, _)| start),
-        old.map(|(_, count)| count),
-        new.map(|(_, count)| count),
-    )
+    (old.map(|(start, _)| start), old.map(|(_, count)| count), new.map(|(_, count)| count))
 }
 
 /// The path of a `---` or `+++` line, without its date.

@@ -34,13 +34,8 @@ impl Hunks {
     /// Takes `patch` apart; `base` gives a path's file on the base. Each run of changed lines is a hunk, so is
     /// each file made or deleted, and each change of a file's kind.
     pub fn of(patch: &Patch, base: impl Fn(&RepoPath) -> Option<File>) -> Hunks {
-        let parts = patch
-            .0
-            .iter()
-            .map(|(path, after)| Parts::of(path.clone(), base(path), after.clone()));
-        Hunks {
-            files: parts.filter(|parts| parts.before != parts.after).collect(),
-        }
+        let parts = patch.0.iter().map(|(path, after)| Parts::of(path.clone(), base(path), after.clone()));
+        Hunks { files: parts.filter(|parts| parts.before != parts.after).collect() }
     }
 
     /// How many hunks there are.
@@ -58,9 +53,7 @@ impl Hunks {
         let mut first = 0;
         let mut patch = Patch::default();
         for file in &self.files {
-            let keep: Vec<bool> = (first..first + file.len())
-                .map(|hunk| !dropped.contains(&hunk))
-                .collect();
+            let keep: Vec<bool> = (first..first + file.len()).map(|hunk| !dropped.contains(&hunk)).collect();
             first += file.len();
             if keep.contains(&true) {
                 patch.0.insert(file.path.clone(), file.with(&keep));
@@ -78,13 +71,7 @@ impl Parts {
             }
             _ => (Vec::new(), false),
         };
-        Parts {
-            path,
-            before,
-            after,
-            changes,
-            kind,
-        }
+        Parts { path, before, after, changes, kind }
     }
 
     fn len(&self) -> usize {
@@ -106,11 +93,7 @@ impl Parts {
             at = old.end;
         }
         content.extend_from_slice(&before.content[at..]);
-        let kind = if self.kind && keep.last() == Some(&true) {
-            after.kind
-        } else {
-            before.kind
-        };
+        let kind = if self.kind && keep.last() == Some(&true) { after.kind } else { before.kind };
         Some(File { kind, content })
     }
 }
@@ -119,22 +102,10 @@ impl Parts {
 fn changes(old: &[u8], new: &[u8]) -> Vec<(Range<usize>, Range<usize>)> {
     let old_lines: Vec<&[u8]> = old.split_inclusive(|byte| *byte == b'\n').collect();
     let new_lines: Vec<&[u8]> = new.split_inclusive(|byte| *byte == b'\n').collect();
-    let before = old_lines
-        .iter()
-        .zip(&new_lines)
-        .take_while(|(old, new)| old == new)
-        .count();
+    let before = old_lines.iter().zip(&new_lines).take_while(|(old, new)| old == new).count();
     let (old_rest, new_rest) = (&old_lines[before..], &new_lines[before..]);
-    let after = old_rest
-        .iter()
-        .rev()
-        .zip(new_rest.iter().rev())
-        .take_while(|(old, new)| old == new)
-        .count();
-    let (old_rest, new_rest) = (
-        &old_rest[..old_rest.len() - after],
-        &new_rest[..new_rest.len() - after],
-    );
+    let after = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    let (old_rest, new_rest) = (&old_rest[..old_rest.len() - after], &new_rest[..new_rest.len() - after]);
     let (old_ends, new_ends) = (ends(&old_lines), ends(&new_lines));
     let bytes = |old: Range<usize>, new: Range<usize>| {
         let range =

@@ -79,22 +79,14 @@ impl<'a> Text<'a> {
             // It has no end of its own; when others come after it, it gets one like theirs.
             last.crlf = crlf;
         }
-        Text {
-            mark,
-            lines,
-            crlf,
-            newline,
-        }
+        Text { mark, lines, crlf, newline }
     }
 
     /// The text of a new file.
     pub fn new(lines: &[&'a str], newline: bool) -> Text<'a> {
         Text {
             mark: false,
-            lines: lines
-                .iter()
-                .map(|line| Line::new((*line).into(), false))
-                .collect(),
+            lines: lines.iter().map(|line| Line::new((*line).into(), false)).collect(),
             crlf: false,
             newline,
         }
@@ -134,11 +126,7 @@ impl<'a> Text<'a> {
         let tries = [Edges::default(), blanks];
         for edges in &tries[..if blanks == Edges::default() { 1 } else { 2 }] {
             if let Some((at, shift)) = self.find_lines(edges.inner(&change.old), change)? {
-                return Ok(Place {
-                    at,
-                    edges: *edges,
-                    shift,
-                });
+                return Ok(Place { at, edges: *edges, shift });
             }
         }
         Err(Fault::NotFound)
@@ -192,10 +180,7 @@ impl<'a> Text<'a> {
 
     /// How the lines at `at` are indented in comparison with `old`, if that is one shift, and `new` allows it.
     fn shift(&self, at: usize, old: &[&str], new: &[&str]) -> Option<Shift> {
-        let pairs = self.lines[at..]
-            .iter()
-            .zip(old)
-            .filter(|(_, old)| !old.trim().is_empty());
+        let pairs = self.lines[at..].iter().zip(old).filter(|(_, old)| !old.trim().is_empty());
         let mut indents = pairs.map(|(line, old)| (indent(&line.words), indent(old)));
         let (file, block) = indents.next()?;
         if let Some(more) = file.strip_suffix(block) {
@@ -204,18 +189,13 @@ impl<'a> Text<'a> {
         }
         let more = block.strip_suffix(file)?;
         let fits = |(file, block): (&str, &str)| block.strip_prefix(more) == Some(file);
-        let new = new
-            .iter()
-            .all(|line| line.trim().is_empty() || line.starts_with(more));
+        let new = new.iter().all(|line| line.trim().is_empty() || line.starts_with(more));
         (new && fits((file, block)) && indents.all(fits)).then(|| Shift::Flatter(more.to_owned()))
     }
 
     /// Writes the new lines in place of the old. Lines that are in both stay as the file has them.
     pub fn replace(&mut self, place: &Place, change: &Change<'a>) -> Result<(), Fault> {
-        let (old, new) = (
-            place.edges.inner(&change.old),
-            place.edges.inner_blanks(&change.new),
-        );
+        let (old, new) = (place.edges.inner(&change.old), place.edges.inner_blanks(&change.new));
         let end = place.at + old.len();
         let steps = align(old, new);
         let newline = change.newline.filter(|_| end == self.lines.len());
@@ -247,9 +227,7 @@ impl<'a> Text<'a> {
         };
         let begin = at.saturating_sub(1);
         let shown = self.lines.iter().skip(begin).take((old.len() + 2).min(SHOWN));
-        shown
-            .map(|line| (line.base, crate::text::clip(&line.words, WIDE).into_owned()))
-            .collect()
+        shown.map(|line| (line.base, crate::text::clip(&line.words, WIDE).into_owned())).collect()
     }
 
     fn most_in_order(&self, old: &[&str]) -> Option<usize> {
@@ -265,18 +243,13 @@ impl<'a> Text<'a> {
                     words.chars().filter(|c| c.is_alphanumeric()).count();
             }
         }
-        let best = weights
-            .into_iter()
-            .max_by_key(|(at, weight)| (*weight, usize::MAX - at));
+        let best = weights.into_iter().max_by_key(|(at, weight)| (*weight, usize::MAX - at));
         best.filter(|(_, weight)| *weight > 0).map(|(at, _)| at)
     }
 
     fn most_words(&self, old: &[&str]) -> Option<usize> {
-        let (offset, longest) = old
-            .iter()
-            .take(ALIGNED)
-            .enumerate()
-            .max_by_key(|(_, line)| line.trim().len())?;
+        let (offset, longest) =
+            old.iter().take(ALIGNED).enumerate().max_by_key(|(_, line)| line.trim().len())?;
         let wanted: HashSet<&str> = words(longest).collect();
         let shared = |line: &Line| words(&line.words).filter(|word| wanted.contains(word)).count();
         let scored = self.lines.iter().take(SEARCHED).map(shared).enumerate();
@@ -294,41 +267,24 @@ impl<'a> Line<'a> {
         };
         let words = String::from_utf8_lossy(bytes);
         let lossy = matches!(words, Cow::Owned(_));
-        Line {
-            words,
-            bytes: lossy.then_some(bytes),
-            crlf,
-            base,
-        }
+        Line { words, bytes: lossy.then_some(bytes), crlf, base }
     }
 
     fn new(words: Cow<'a, str>, crlf: bool) -> Line<'a> {
-        Line {
-            words,
-            bytes: None,
-            crlf,
-            base: 0,
-        }
+        Line { words, bytes: None, crlf, base: 0 }
     }
 }
 
 impl Edges {
     fn inner<'l, 'r>(self, lines: &'l [&'r str]) -> &'l [&'r str] {
-        lines
-            .get(self.before..lines.len().saturating_sub(self.after))
-            .unwrap_or_default()
+        lines.get(self.before..lines.len().saturating_sub(self.after)).unwrap_or_default()
     }
 
     /// [`Edges::inner`] of lines that may have fewer blank ones at their edges.
     fn inner_blanks<'l, 'r>(self, lines: &'l [&'r str]) -> &'l [&'r str] {
         let blank = |line: &&&str| line.trim().is_empty();
         let before = lines.iter().take(self.before).take_while(blank).count();
-        let after = lines[before..]
-            .iter()
-            .rev()
-            .take(self.after)
-            .take_while(blank)
-            .count();
+        let after = lines[before..].iter().rev().take(self.after).take_while(blank).count();
         Edges { before, after }.inner(lines)
     }
 }
@@ -355,16 +311,8 @@ enum Step {
 fn align(old: &[&str], new: &[&str]) -> Vec<Step> {
     let before = old.iter().zip(new).take_while(|(old, new)| old == new).count();
     let (old_rest, new_rest) = (&old[before..], &new[before..]);
-    let after = old_rest
-        .iter()
-        .rev()
-        .zip(new_rest.iter().rev())
-        .take_while(|(old, new)| old == new)
-        .count();
-    let (old_rest, new_rest) = (
-        &old_rest[..old_rest.len() - after],
-        &new_rest[..new_rest.len() - after],
-    );
+    let after = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(|(old, new)| old == new).count();
+    let (old_rest, new_rest) = (&old_rest[..old_rest.len() - after], &new_rest[..new_rest.len() - after]);
     let mut steps: Vec<Step> = (0..before).map(Step::Keep).collect();
     let write = |range: std::ops::Range<usize>| range.map(|line| Step::Write(before + line));
     if old_rest.len() + new_rest.len() > ALIGNED {
@@ -418,6 +366,5 @@ fn indent(line: &str) -> &str {
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty())
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }

@@ -164,43 +164,23 @@ impl std::fmt::Display for Fault {
 /// Finds the edits of `reply` and fits them into the base, of which `base` gives a file by its path. Edits of
 /// one file follow each other; each may rest on what the ones before it wrote.
 pub fn read(reply: &str, base: &dyn Fn(&RepoPath) -> Option<File>) -> Edits {
-    let blocks = blocks::blocks(reply, &|path| {
-        RepoPath::new(path).is_ok_and(|path| base(&path).is_some())
-    });
+    let blocks = blocks::blocks(reply, &|path| RepoPath::new(path).is_ok_and(|path| base(&path).is_some()));
     let files = load(&blocks, base);
-    let mut tree = Tree {
-        files: &files,
-        now: BTreeMap::new(),
-        work: WORK,
-    };
+    let mut tree = Tree { files: &files, now: BTreeMap::new(), work: WORK };
     let mut problems = Vec::new();
     for (index, block) in blocks.iter().enumerate() {
         if let Err(fault) = tree.edit(block) {
             let explain = problems.len() < EXPLAINED;
-            let nearest = if explain {
-                tree.nearest(block, &fault)
-            } else {
-                Vec::new()
-            };
+            let nearest = if explain { tree.nearest(block, &fault) } else { Vec::new() };
             let path = block.path.clone().into_owned();
-            problems.push(Problem {
-                block: index + 1,
-                path,
-                fault,
-                nearest,
-                others: 0,
-            });
+            problems.push(Problem { block: index + 1, path, fault, nearest, others: 0 });
         }
     }
     let others = blocks.len() - problems.len();
     for problem in &mut problems {
         problem.others = others;
     }
-    Edits {
-        patch: tree.patch(),
-        problems,
-        blocks: blocks.len(),
-    }
+    Edits { patch: tree.patch(), problems, blocks: blocks.len() }
 }
 
 /// The files of the base that `blocks` name, with everything that could stand where their folders would be.
@@ -218,10 +198,7 @@ fn load(blocks: &[Block], base: &dyn Fn(&RepoPath) -> Option<File>) -> BTreeMap<
             }
         }
     }
-    wanted
-        .into_iter()
-        .filter_map(|path| base(&path).map(|file| (path, file)))
-        .collect()
+    wanted.into_iter().filter_map(|path| base(&path).map(|file| (path, file))).collect()
 }
 
 /// The folders that `path` lies in.
@@ -282,10 +259,7 @@ impl<'a> Tree<'a> {
     fn open(&mut self, path: &RepoPath) -> &mut Option<Draft<'a>> {
         let files = self.files;
         self.now.entry(path.clone()).or_insert_with(|| {
-            files.get(path).map(|file| Draft {
-                kind: file.kind,
-                text: Text::of(&file.content),
-            })
+            files.get(path).map(|file| Draft { kind: file.kind, text: Text::of(&file.content) })
         })
     }
 
@@ -293,9 +267,7 @@ impl<'a> Tree<'a> {
     fn plain(&mut self, path: &RepoPath) -> Result<&mut Draft<'a>, Fault> {
         match self.open(path) {
             None => Err(Fault::NoFile),
-            Some(Draft {
-                kind: FileKind::Link, ..
-            }) => Err(Fault::Link),
+            Some(Draft { kind: FileKind::Link, .. }) => Err(Fault::Link),
             Some(draft) => Ok(draft),
         }
     }
@@ -309,10 +281,8 @@ impl<'a> Tree<'a> {
         let inside = RepoPath::new(&format!("{path}/0"))
             .map_err(|_| Fault::BadPath("the path is too long".to_owned()))?;
         let prefix = format!("{path}/");
-        let mut beneath = self
-            .now
-            .range(inside..)
-            .take_while(|(other, _)| other.as_str().starts_with(&prefix));
+        let mut beneath =
+            self.now.range(inside..).take_while(|(other, _)| other.as_str().starts_with(&prefix));
         match beneath.find(|(_, draft)| draft.is_some()) {
             Some((other, _)) => Err(Fault::Occupied(other.to_string())),
             None => Ok(()),
@@ -327,9 +297,7 @@ impl<'a> Tree<'a> {
         newline: bool,
     ) -> Result<(), Fault> {
         let before = match self.open(&path) {
-            Some(Draft {
-                kind: FileKind::Link, ..
-            }) => return Err(Fault::Link),
+            Some(Draft { kind: FileKind::Link, .. }) => return Err(Fault::Link),
             Some(draft) if !draft.text.is_empty() => return Err(Fault::Exists),
             Some(_) if new.is_empty() => return Err(Fault::NoChange),
             Some(draft) => Some(draft.kind),
@@ -339,19 +307,9 @@ impl<'a> Tree<'a> {
             self.free(&path)?;
         }
         // A file that is deleted and written anew in one reply stays executable.
-        let base = self
-            .files
-            .get(&path)
-            .map(|file| file.kind)
-            .filter(|kind| *kind != FileKind::Link);
+        let base = self.files.get(&path).map(|file| file.kind).filter(|kind| *kind != FileKind::Link);
         let kind = kind.or(before).or(base).unwrap_or(FileKind::Plain);
-        self.now.insert(
-            path,
-            Some(Draft {
-                kind,
-                text: Text::new(new, newline),
-            }),
-        );
+        self.now.insert(path, Some(Draft { kind, text: Text::new(new, newline) }));
         Ok(())
     }
 
@@ -371,12 +329,10 @@ impl<'a> Tree<'a> {
             return Err(Fault::NoChange);
         }
         let left = left.checked_sub(text.size() + 1).ok_or(Fault::TooMuch)?;
-        let place = text
-            .find(change)
-            .map_err(|fault| match (fault, elided(path, &change.old)) {
-                (Fault::NotFound, Some(line)) => Fault::Elided(line.to_owned()),
-                (fault, _) => fault,
-            });
+        let place = text.find(change).map_err(|fault| match (fault, elided(path, &change.old)) {
+            (Fault::NotFound, Some(line)) => Fault::Elided(line.to_owned()),
+            (fault, _) => fault,
+        });
         let done = place.and_then(|place| {
             elision(path, change)?;
             text.replace(&place, change)
@@ -388,10 +344,9 @@ impl<'a> Tree<'a> {
     /// The lines that come nearest to what a block quotes, if quoting was its fault.
     fn nearest(&mut self, block: &Block, fault: &Fault) -> Vec<(usize, String)> {
         match (fault, &block.ask, RepoPath::new(&block.path)) {
-            (Fault::NotFound, Ask::Change(change), Ok(path)) => self
-                .plain(&path)
-                .map(|draft| draft.text.nearest(&change.old))
-                .unwrap_or_default(),
+            (Fault::NotFound, Ask::Change(change), Ok(path)) => {
+                self.plain(&path).map(|draft| draft.text.nearest(&change.old)).unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }
@@ -400,17 +355,10 @@ impl<'a> Tree<'a> {
     fn patch(self) -> Patch {
         let files = self.files;
         let after = self.now.into_iter().map(|(path, draft)| {
-            let file = draft.map(|draft| File {
-                kind: draft.kind,
-                content: draft.text.bytes(),
-            });
+            let file = draft.map(|draft| File { kind: draft.kind, content: draft.text.bytes() });
             (path, file)
         });
-        Patch(
-            after
-                .filter(|(path, file)| files.get(path) != file.as_ref())
-                .collect(),
-        )
+        Patch(after.filter(|(path, file)| files.get(path) != file.as_ref()).collect())
     }
 }
 
@@ -419,9 +367,7 @@ const DEEPEST: usize = 32;
 
 fn repo_path(path: &str) -> Result<RepoPath, Fault> {
     if path.matches('/').count() > DEEPEST {
-        return Err(Fault::BadPath(format!(
-            "the path is more than {DEEPEST} folders deep"
-        )));
+        return Err(Fault::BadPath(format!("the path is more than {DEEPEST} folders deep")));
     }
     RepoPath::new(path).map_err(|error| Fault::BadPath(error.to_string()))
 }
@@ -429,11 +375,7 @@ fn repo_path(path: &str) -> Result<RepoPath, Fault> {
 /// Fails if a new line stands for others that are left out.
 fn elision(path: &RepoPath, change: &Change) -> Result<(), Fault> {
     let kept: BTreeSet<&str> = change.old.iter().map(|line| line.trim()).collect();
-    let new = change
-        .new
-        .iter()
-        .copied()
-        .filter(|line| !kept.contains(line.trim()));
+    let new = change.new.iter().copied().filter(|line| !kept.contains(line.trim()));
     match elided(path, &new.collect::<Vec<_>>()) {
         Some(line) => Err(Fault::Elided(line.to_owned())),
         None => Ok(()),
@@ -443,14 +385,10 @@ fn elision(path: &RepoPath, change: &Change) -> Result<(), Fault> {
 /// The first line that stands for others: `...` alone or in a comment. Alone it is a
 /// statement in Python and ends a document in YAML.
 fn elided<'l>(path: &RepoPath, lines: &[&'l str]) -> Option<&'l str> {
-    let statement = [".py", ".pyi", ".yml", ".yaml"]
-        .iter()
-        .any(|end| path.as_str().ends_with(end));
+    let statement = [".py", ".pyi", ".yml", ".yaml"].iter().any(|end| path.as_str().ends_with(end));
     lines.iter().copied().find(|line| {
         let line = line.trim();
-        let words = line
-            .trim_start_matches(['/', '#', '-', '*', ';', '%', '<', '!'])
-            .trim_start();
+        let words = line.trim_start_matches(['/', '#', '-', '*', ';', '%', '<', '!']).trim_start();
         let comment = words.len() < line.len();
         let dots = |text: &str| text.starts_with("...") || text.starts_with('…');
         if comment {

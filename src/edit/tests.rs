@@ -11,13 +11,7 @@ fn base(files: &[(&str, &[u8])]) -> BTreeMap<RepoPath, File> {
     };
     let file = |(name, content): &(&str, &[u8])| {
         let path = RepoPath::new(name.trim_end_matches(['@', '*'])).unwrap();
-        (
-            path,
-            File {
-                kind: kind(name),
-                content: content.to_vec(),
-            },
-        )
+        (path, File { kind: kind(name), content: content.to_vec() })
     };
     files.iter().map(file).collect()
 }
@@ -34,14 +28,8 @@ fn fits(files: &[(&str, &[u8])], reply: &str, path: &str, after: Option<&[u8]>) 
     assert_eq!(edits.problems, [], "{reply}");
     let file = edits.patch.0.get(&RepoPath::new(path).unwrap());
     let file = file.unwrap_or_else(|| panic!("{path} is not touched by {reply}"));
-    let text = file
-        .as_ref()
-        .map(|file| String::from_utf8_lossy(&file.content).into_owned());
-    assert_eq!(
-        file.as_ref().map(|file| &file.content[..]),
-        after,
-        "{text:?} {reply}"
-    );
+    let text = file.as_ref().map(|file| String::from_utf8_lossy(&file.content).into_owned());
+    assert_eq!(file.as_ref().map(|file| &file.content[..]), after, "{text:?} {reply}");
 }
 
 /// Reads a reply of which nothing fits and gives the only fault.
@@ -57,10 +45,8 @@ fn block(path: &str, old: &str, new: &str) -> String {
     format!("{path}\n```\n<<<<<<< SEARCH\n{old}=======\n{new}>>>>>>> REPLACE\n```\n")
 }
 
-const A: (&str, &[u8]) = (
-    "src/a.py",
-    b"import os\n\ndef f(x):\n    y = x + 1\n    return y\n\ndef g(x):\n    return x\n",
-);
+const A: (&str, &[u8]) =
+    ("src/a.py", b"import os\n\ndef f(x):\n    y = x + 1\n    return y\n\ndef g(x):\n    return x\n");
 
 #[test]
 fn a_path_may_stand_in_many_ways_before_its_block() {
@@ -84,18 +70,8 @@ fn a_path_may_stand_in_many_ways_before_its_block() {
         "I looked at `src/b.py` too.\n\nsrc/a.py\n~~~~\n",
     ] {
         let reply = format!("Let me see.\n\n{head}{body}```\nThat is all.\n");
-        fits(
-            &[A, ("src/b.py", b"y\n")],
-            &reply,
-            "src/a.py",
-            Some(after.as_bytes()),
-        );
-        fits(
-            &[A],
-            &reply.replace('\n', "\r\n"),
-            "src/a.py",
-            Some(after.as_bytes()),
-        );
+        fits(&[A, ("src/b.py", b"y\n")], &reply, "src/a.py", Some(after.as_bytes()));
+        fits(&[A], &reply.replace('\n', "\r\n"), "src/a.py", Some(after.as_bytes()));
     }
 }
 
@@ -116,10 +92,7 @@ fn markers_may_be_longer_or_shorter_and_indented() {
     let heading: (&str, &[u8]) = ("doc.rst", b"Title\n=======\nold\n");
     let reply = "doc.rst\n<<<<<<<<< SEARCH\n=======\nold\n=========\n=======\nnew\n>>>>>>>>> REPLACE\n";
     fits(&[heading], reply, "doc.rst", Some(b"Title\n=======\nnew\n"));
-    assert_eq!(
-        fault(&[heading], &block("doc.rst", "=======\nold\n", "=======\nnew\n")),
-        Fault::Dividers
-    );
+    assert_eq!(fault(&[heading], &block("doc.rst", "=======\nold\n", "=======\nnew\n")), Fault::Dividers);
     let own: (&str, &[u8]) = ("own.md", b"<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n");
     let reply = "own.md\n<<<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n=========\nc\n>>>>>>>>> REPLACE\n";
     fits(&[own], reply, "own.md", Some(b"<<<<<<< SEARCH\nc\n"));
@@ -154,19 +127,9 @@ fn whitespace_is_forgiven_where_it_leaves_no_doubt() {
             "if x:\n\n    z\n    z\n",
             b"  if x:\n\n      z\n      z\n",
         ),
-        (
-            b"if x:\n\ty\n",
-            "\tif x:\n\t\ty\n",
-            "\tif x:\n\t\tz\n",
-            b"if x:\n\tz\n",
-        ),
+        (b"if x:\n\ty\n", "\tif x:\n\t\ty\n", "\tif x:\n\t\tz\n", b"if x:\n\tz\n"),
         (b"a\nb\n", "\na\n\n", "\nc\n\n", b"c\nb\n"),
-        (
-            b"caf\xe9\nb\n\xff\n",
-            "caf\u{fffd}\nb\n",
-            "caf\u{fffd}\nc\n",
-            b"caf\xe9\nc\n\xff\n",
-        ),
+        (b"caf\xe9\nb\n\xff\n", "caf\u{fffd}\nb\n", "caf\u{fffd}\nc\n", b"caf\xe9\nc\n\xff\n"),
     ];
     for (before, old, new, after) in cases {
         fits(&[("t", before)], &block("t", old, new), "t", Some(after));
@@ -200,37 +163,19 @@ fn what_leaves_a_doubt_is_a_problem() {
         (t("c\n\n", "c\n"), Fault::NoChange),
         (t("", "x\n"), Fault::Exists),
         (t("a\n...\nb\n", "x\n"), elided("...")),
-        (
-            t("c\n", "// ... existing code ...\nx\n"),
-            elided("// ... existing code ..."),
-        ),
-        (
-            t("c\n", "# rest unchanged...\n# rest of it...\n"),
-            elided("# rest unchanged..."),
-        ),
+        (t("c\n", "// ... existing code ...\nx\n"), elided("// ... existing code ...")),
+        (t("c\n", "# rest unchanged...\n# rest of it...\n"), elided("# rest unchanged...")),
         (block("l", "src\n", "x\n"), Fault::Link),
         (block("l", "", "x\n"), Fault::Link),
         (block("l/new.py", "", "x\n"), occupied("l")),
-        (
-            "<<<<<<< SEARCH\nc\n=======\nx\n>>>>>>> REPLACE\n".to_owned(),
-            Fault::NoPath,
-        ),
+        ("<<<<<<< SEARCH\nc\n=======\nx\n>>>>>>> REPLACE\n".to_owned(), Fault::NoPath),
         ("t\n<<<<<<< SEARCH\nc\n=======\nx\n".to_owned(), Fault::Unfinished),
-        (
-            "t\n<<<<<<< SEARCH\nc\n>>>>>>> REPLACE\n".to_owned(),
-            Fault::Unfinished,
-        ),
-        (
-            block("latin", "caf\u{fffd} 1\n", "caf\u{fffd} 2\n"),
-            Fault::NotText,
-        ),
+        ("t\n<<<<<<< SEARCH\nc\n>>>>>>> REPLACE\n".to_owned(), Fault::Unfinished),
+        (block("latin", "caf\u{fffd} 1\n", "caf\u{fffd} 2\n"), Fault::NotText),
         ("*** Delete: u".to_owned(), Fault::NoFile),
         ("*** Rename: t -> e".to_owned(), occupied("e")),
         ("*** Rename: t -> t/u".to_owned(), occupied("t")),
-        (
-            "--- a/t\n+++ b/t\n@@ -2,0 +3 @@\n+x\n".to_owned(),
-            Fault::NoContext,
-        ),
+        ("--- a/t\n+++ b/t\n@@ -2,0 +3 @@\n+x\n".to_owned(), Fault::NoContext),
         (
             "diff --git a/t b/t\nBinary files a/t and b/t differ\n".to_owned(),
             Fault::Unsupported("a binary file"),
@@ -249,18 +194,8 @@ fn what_leaves_a_doubt_is_a_problem() {
 
 #[test]
 fn files_are_made_deleted_and_renamed() {
-    fits(
-        &[A],
-        &block("src/new/b.py", "", "x = 1\n"),
-        "src/new/b.py",
-        Some(b"x = 1\n"),
-    );
-    fits(
-        &[A],
-        &block("src/__init__.py", "", ""),
-        "src/__init__.py",
-        Some(b""),
-    );
+    fits(&[A], &block("src/new/b.py", "", "x = 1\n"), "src/new/b.py", Some(b"x = 1\n"));
+    fits(&[A], &block("src/__init__.py", "", ""), "src/__init__.py", Some(b""));
     fits(&[("e", b"")], &block("e", "", "x\n"), "e", Some(b"x\n"));
     fits(&[A], "```\n*** Delete: src/a.py\n```", "src/a.py", None);
     let moved = "*** Rename: src/a.py -> src/c.py\n<<<<<<< SEARCH\nimport os\n\n=======\n>>>>>>> REPLACE\n";
@@ -268,10 +203,7 @@ fn files_are_made_deleted_and_renamed() {
     fits(&[A], moved, "src/a.py", None);
     let anew = format!("*** Delete: run\n{}", block("run", "", "new\n"));
     let edits = reading(&[("run*", b"old\n")], &anew);
-    assert_eq!(
-        edits.patch.0.values().next().unwrap().as_ref().unwrap().kind,
-        FileKind::Executable
-    );
+    assert_eq!(edits.patch.0.values().next().unwrap().as_ref().unwrap().kind, FileKind::Executable);
 }
 
 #[test]
@@ -279,26 +211,13 @@ fn a_problem_says_what_is_near_and_what_fits() {
     let reply = block("src/a.py", "    y = x + 2\n    return y\n", "    return x\n")
         + &block("src/a.py", "import os\n", "import re\n");
     let edits = reading(&[A], &reply);
-    assert_eq!(
-        (edits.blocks, edits.problems.len(), edits.patch.0.len()),
-        (2, 1, 1)
-    );
+    assert_eq!((edits.blocks, edits.problems.len(), edits.patch.0.len()), (2, 1, 1));
     let said = edits.complaint();
-    assert!(
-        said.contains("Edit 1 (src/a.py)") && said.contains("lines are 3 to 6"),
-        "{said}"
-    );
-    assert!(
-        said.contains("    y = x + 1\n    return y") && said.contains("The other edit fits"),
-        "{said}"
-    );
+    assert!(said.contains("Edit 1 (src/a.py)") && said.contains("lines are 3 to 6"), "{said}");
+    assert!(said.contains("    y = x + 1\n    return y") && said.contains("The other edit fits"), "{said}");
     let near = reading(&[A], &block("src/a.py", "    y = (x + 1)\n", "z\n")).complaint();
     assert!(near.contains("    y = x + 1"), "{near}");
-    assert!(
-        reading(&[A], &block("src/a.py", "zzz\n", "z\n")).problems[0]
-            .nearest
-            .is_empty()
-    );
+    assert!(reading(&[A], &block("src/a.py", "zzz\n", "z\n")).problems[0].nearest.is_empty());
     let hostile = reading(&[("t", b"\x1b[2Ja b c\n")], &block("t", "a b c d\n", "z\n")).complaint();
     assert!(!hostile.contains('\x1b'), "{hostile:?}");
 }
@@ -324,16 +243,8 @@ fn diffs_apply_by_their_context_and_not_by_their_line_numbers() {
         b"import os\n\ndef f(x):\n    y = x\n    y += 2\n    return y\n\ndef g(x):\n    return 0\n";
     fits(&[A], wrong_numbers, "src/a.py", Some(after));
     let twice: (&str, &[u8]) = ("t", b"a\nb\nc\na\nb\n");
-    fits(
-        &[twice],
-        "--- t\n+++ t\n@@ -4,2 +4,2 @@\n a\n-b\n+x\n",
-        "t",
-        Some(b"a\nb\nc\na\nx\n"),
-    );
-    assert_eq!(
-        fault(&[twice], "--- t\n+++ t\n@@ -3,2 +3,2 @@\n a\n-b\n+x\n"),
-        Fault::Ambiguous(vec![1, 4])
-    );
+    fits(&[twice], "--- t\n+++ t\n@@ -4,2 +4,2 @@\n a\n-b\n+x\n", "t", Some(b"a\nb\nc\na\nx\n"));
+    assert_eq!(fault(&[twice], "--- t\n+++ t\n@@ -3,2 +3,2 @@\n a\n-b\n+x\n"), Fault::Ambiguous(vec![1, 4]));
     // Removed and added lines that look like a head.
     fits(
         &[("q", b"-- one\nx\n")],
@@ -359,24 +270,15 @@ fn diffs_apply_by_their_context_and_not_by_their_line_numbers() {
 fn diffs_that_git_writes_are_read_back() {
     let before = base(&[
         A,
-        (
-            "b c.txt",
-            b"one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n",
-        ),
+        ("b c.txt", b"one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n"),
         ("gone", b"x\n"),
         ("empty", b""),
         ("open", b"no end"),
         ("crlf", b"a\r\nb\r\n"),
     ]);
     let after = base(&[
-        (
-            "src/a.py",
-            b"import os\n\ndef f(x):\n    return x\n\ndef g(x):\n    return x\n",
-        ),
-        (
-            "b c.txt",
-            b"1\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n10\n",
-        ),
+        ("src/a.py", b"import os\n\ndef f(x):\n    return x\n\ndef g(x):\n    return x\n"),
+        ("b c.txt", b"1\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n10\n"),
         ("empty*", b""),
         ("open", b"an end\n"),
         ("crlf", b"a\r\nc\r\n"),
@@ -384,13 +286,7 @@ fn diffs_that_git_writes_are_read_back() {
         ("new/open", b"x\ny"),
         ("\u{e4}.txt", b"x\n"),
     ]);
-    let mut patch = Patch(
-        after
-            .clone()
-            .into_iter()
-            .map(|(path, file)| (path, Some(file)))
-            .collect(),
-    );
+    let mut patch = Patch(after.clone().into_iter().map(|(path, file)| (path, Some(file))).collect());
     patch.0.insert(RepoPath::new("gone").unwrap(), None);
     let diff = patch.unified(|path| before.get(path).cloned());
     let edits = read(&diff, &|path| before.get(path).cloned());
@@ -419,9 +315,7 @@ fn the_replies_of_all_fixtures_fit() {
             let path = reply.unwrap().path();
             let reply = std::fs::read_to_string(&path).unwrap();
             let repo = fixture.join("repo");
-            let edits = read(&reply, &|path| {
-                std::fs::read(path.under(&repo)).ok().map(File::plain)
-            });
+            let edits = read(&reply, &|path| std::fs::read(path.under(&repo)).ok().map(File::plain));
             assert_eq!(edits.problems, [], "{}", path.display());
             assert!(!edits.patch.is_empty(), "{}", path.display());
             replies += 1;
@@ -432,9 +326,7 @@ fn the_replies_of_all_fixtures_fit() {
 
 /// A small linear congruential generator (Knuth's MMIX constants); the cases are the same on every run.
 fn chance(state: &mut u64, below: usize) -> usize {
-    *state = state
-        .wrapping_mul(6_364_136_223_846_793_005)
-        .wrapping_add(1_442_695_040_888_963_407);
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     (*state >> 33) as usize % below
 }
 
@@ -460,9 +352,7 @@ fn no_reply_makes_it_panic() {
     let lines: Vec<&str> = whole.lines().collect();
     for _ in 0..2000 {
         let count = chance(&mut state, 30);
-        let mixed: Vec<&str> = (0..count)
-            .map(|_| lines[chance(&mut state, lines.len())])
-            .collect();
+        let mixed: Vec<&str> = (0..count).map(|_| lines[chance(&mut state, lines.len())]).collect();
         let edits = read(&mixed.join("\n"), &|path| files.get(path).cloned());
         assert!(edits.complaint().len() < 20_000);
         assert!(edits.problems.len() <= edits.blocks);
@@ -474,9 +364,8 @@ fn large_and_many_edits_come_to_an_end() {
     let numbers: Vec<String> = (0..2000).map(|n| format!("line {n}\n")).collect();
     let numbers = numbers.concat();
     let files: &[(&str, &[u8])] = &[("t", numbers.as_bytes()), ("same", &b"x\n".repeat(20_000))];
-    let many: Vec<String> = (0..10_010)
-        .map(|n| block("t", &format!("line {n}\n"), &format!("row {n}\n")))
-        .collect();
+    let many: Vec<String> =
+        (0..10_010).map(|n| block("t", &format!("line {n}\n"), &format!("row {n}\n"))).collect();
     let edits = reading(files, &many.concat());
     assert_eq!((edits.blocks, edits.problems.len()), (10_001, 8001));
     assert!(edits.complaint().len() < 20_000);
@@ -485,10 +374,7 @@ fn large_and_many_edits_come_to_an_end() {
     assert_eq!(reading(files, &block("t", &long, "x\n")).problems.len(), 1);
     let same = block("same", &("x\n".repeat(19_990) + "y\n"), "z\n");
     assert_eq!(fault(files, &same), Fault::NotFound);
-    assert!(matches!(
-        fault(files, &block("same", &"x\n".repeat(50), "z\n")),
-        Fault::Ambiguous(_)
-    ));
+    assert!(matches!(fault(files, &block("same", &"x\n".repeat(50), "z\n")), Fault::Ambiguous(_)));
     let open = "t\n<<<<<<< SEARCH\n".repeat(10_000);
     assert!(reading(files, &open).patch.is_empty());
 }
@@ -514,18 +400,8 @@ fn a_file_read_into_lines_and_written_is_the_same() {
 
 #[test]
 fn hunks_left_out_leave_the_base_there() {
-    let before = base(&[
-        ("t", b"1\n2\n3\n4\n5"),
-        ("gone", b"x\n"),
-        ("run", b"a\nb\n"),
-        ("l@", b"t"),
-    ]);
-    let after = base(&[
-        ("t", b"one\n2\n2b\n3\n4\nfive"),
-        ("run*", b"a\nB\n"),
-        ("new", b"n\n"),
-        ("l@", b"u"),
-    ]);
+    let before = base(&[("t", b"1\n2\n3\n4\n5"), ("gone", b"x\n"), ("run", b"a\nb\n"), ("l@", b"t")]);
+    let after = base(&[("t", b"one\n2\n2b\n3\n4\nfive"), ("run*", b"a\nB\n"), ("new", b"n\n"), ("l@", b"u")]);
     let mut patch = Patch(after.into_iter().map(|(path, file)| (path, Some(file))).collect());
     patch.0.insert(RepoPath::new("gone").unwrap(), None);
     let hunks = Hunks::of(&patch, |path| before.get(path).cloned());

@@ -33,9 +33,8 @@ const DEFINING: [&str; 22] = [
 ];
 
 /// Words that stand before a parenthesis and define nothing.
-const CONTROL: [&str; 12] = [
-    "if", "for", "while", "switch", "return", "catch", "match", "elif", "else", "assert", "new", "in",
-];
+const CONTROL: [&str; 12] =
+    ["if", "for", "while", "switch", "return", "catch", "match", "elif", "else", "assert", "new", "in"];
 
 /// Lines that a block may have before it counts as too long to show.
 const LONGEST: usize = 120;
@@ -48,17 +47,13 @@ pub(super) fn names(text: &str) -> impl Iterator<Item = &str> {
 
 /// The words that names are made of, in lower case and without a plural's s: `routesOf_X` says route and of.
 pub(super) fn subwords(text: &str) -> impl Iterator<Item = String> {
-    names(text)
-        .flat_map(|name| name.split('_'))
-        .flat_map(humps)
-        .filter(|word| word.len() > 2)
-        .map(|word| {
-            let word = word.to_lowercase();
-            match word.strip_suffix('s') {
-                Some(single) if single.len() > 2 && !single.ends_with('s') => single.to_owned(),
-                _ => word,
-            }
-        })
+    names(text).flat_map(|name| name.split('_')).flat_map(humps).filter(|word| word.len() > 2).map(|word| {
+        let word = word.to_lowercase();
+        match word.strip_suffix('s') {
+            Some(single) if single.len() > 2 && !single.ends_with('s') => single.to_owned(),
+            _ => word,
+        }
+    })
 }
 
 /// The parts of a name in camel case.
@@ -100,11 +95,7 @@ pub(super) fn defined(line: &str) -> Vec<&str> {
         // A constant of Python, a function that is assigned in JavaScript.
         let (name, value) = code.split_once('=').unwrap_or_default();
         let name = name.trim().rsplit('.').next().unwrap_or_default();
-        found.extend(
-            names(name)
-                .next()
-                .filter(|first| *first == name && !value.starts_with('=')),
-        );
+        found.extend(names(name).next().filter(|first| *first == name && !value.starts_with('=')));
     }
     found
 }
@@ -112,10 +103,7 @@ pub(super) fn defined(line: &str) -> Vec<&str> {
 /// The line that defines `name`, or else the first that holds it as a whole word.
 pub(super) fn line_of(lines: &[&str], name: &str) -> Option<usize> {
     let defines = |line: &&str| defined(line).contains(&name);
-    lines
-        .iter()
-        .position(defines)
-        .or_else(|| lines.iter().position(|line| holds(line, name)))
+    lines.iter().position(defines).or_else(|| lines.iter().position(|line| holds(line, name)))
 }
 
 /// Whether `name` stands in `line`, not as a part of a longer word.
@@ -133,9 +121,7 @@ pub(super) fn holds(line: &str, name: &str) -> bool {
 pub(super) fn block(lines: &[&str], at: usize) -> Range<usize> {
     let depth = indent(lines[at]);
     let above = lines[..at].iter().rev().take(30);
-    let attached = above
-        .take_while(|line| !line.trim().is_empty() && belongs(line, depth))
-        .count();
+    let attached = above.take_while(|line| !line.trim().is_empty() && belongs(line, depth)).count();
     let mut end = at + 1;
     for (index, line) in lines.iter().enumerate().skip(at + 1).take(LONGEST) {
         let code = line.trim();
@@ -213,9 +199,7 @@ pub(super) fn pieces(lines: &[&str], mut ranges: Vec<Range<usize>>) -> String {
             continue;
         }
         skip(&mut text, next, start);
-        lines[start..range.end]
-            .iter()
-            .for_each(|line| push(&mut text, line));
+        lines[start..range.end].iter().for_each(|line| push(&mut text, line));
         next = range.end;
     }
     skip(&mut text, next, lines.len());
@@ -229,15 +213,11 @@ fn push(text: &mut String, line: &str) {
 
 /// The lines before the first definition of a function or type that import something.
 pub(super) fn imports(lines: &[&str]) -> Range<usize> {
-    let words = [
-        "import", "from", "use", "#include", "require", "const", "package", "mod", "pub use", "using",
-    ];
+    let words =
+        ["import", "from", "use", "#include", "require", "const", "package", "mod", "pub use", "using"];
     let import = |line: &str| words.iter().any(|word| line.starts_with(word));
     let head = &lines[..lines.len().min(40)];
-    match (
-        head.iter().position(|line| import(line)),
-        head.iter().rposition(|line| import(line)),
-    ) {
+    match (head.iter().position(|line| import(line)), head.iter().rposition(|line| import(line))) {
         (Some(first), Some(last)) => first..last + 1,
         _ => 0..0,
     }
@@ -256,8 +236,5 @@ pub(super) fn names_once(text: &str, most: usize) -> BTreeSet<&str> {
 }
 
 fn indent(line: &str) -> usize {
-    line.chars()
-        .take_while(|c| c.is_whitespace())
-        .map(|c| if c == '\t' { 4 } else { 1 })
-        .sum()
+    line.chars().take_while(|c| c.is_whitespace()).map(|c| if c == '\t' { 4 } else { 1 }).sum()
 }

@@ -182,10 +182,8 @@ pub fn digest(model: &str, diff: &str, failure: &str) -> String {
             *less += u32::from(line.starts_with('-'));
         }
     }
-    let files: Vec<String> = files
-        .iter()
-        .map(|(path, more, less)| format!("{path} (+{more} -{less})"))
-        .collect();
+    let files: Vec<String> =
+        files.iter().map(|(path, more, less)| format!("{path} (+{more} -{less})")).collect();
     let changed = match &files[..] {
         [] => "no edit".to_owned(),
         files => text::clip(&text::list(files, 4), 200).into_owned(),
@@ -217,14 +215,7 @@ impl Room {
             return String::new();
         }
         // The note that tells what was left out comes on top.
-        let taken = text::clip(
-            text,
-            if text.len() > most {
-                most.saturating_sub(60)
-            } else {
-                most
-            },
-        );
+        let taken = text::clip(text, if text.len() > most { most.saturating_sub(60) } else { most });
         self.0 = self.0.saturating_sub(taken.len() + AROUND);
         taken.into_owned()
     }
@@ -232,11 +223,7 @@ impl Room {
     /// [`Room::take`] of a text that is shown to `len` of its bytes or not at all.
     fn take_most_of(&mut self, text: &str, most: usize) -> String {
         let fits = self.0.saturating_sub(AROUND);
-        if text.len() / 2 > fits {
-            String::new()
-        } else {
-            self.take(text, most)
-        }
+        if text.len() / 2 > fits { String::new() } else { self.take(text, most) }
     }
 }
 
@@ -257,14 +244,9 @@ fn view(material: &Material, room: usize) -> View {
         view.complaint = room.take(&complaint, 4000);
     }
     let share = room.0 / 4;
-    view.statement = room.take(
-        &text::printable(&text::clip(material.statement.unwrap_or_default(), MOST)),
-        share.max(1500),
-    );
-    let mut errors = failure
-        .diagnostics
-        .iter()
-        .filter(|diagnostic| diagnostic.severity == Severity::Error);
+    view.statement = room
+        .take(&text::printable(&text::clip(material.statement.unwrap_or_default(), MOST)), share.max(1500));
+    let mut errors = failure.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let mut tests = failure.tests.iter();
     diagnostics(&mut view, &mut room, errors.by_ref().take(3));
     failing(&mut view, &mut room, tests.by_ref().take(1), 3000);
@@ -277,36 +259,20 @@ fn view(material: &Material, room: usize) -> View {
     if repair {
         view.tried = room.take(material.tried.unwrap_or_default(), 6000);
     }
-    sources(
-        &mut view,
-        &mut room,
-        &material.relevant.tests[..material.relevant.tests.len().min(1)],
-    );
-    failing(
-        &mut view,
-        &mut room,
-        tests.by_ref().take(3),
-        if repair { 240 } else { 320 },
-    );
+    sources(&mut view, &mut room, &material.relevant.tests[..material.relevant.tests.len().min(1)]);
+    failing(&mut view, &mut room, tests.by_ref().take(3), if repair { 240 } else { 320 });
     files(&mut view, &mut room, order.get(1..).unwrap_or_default(), reach);
     diagnostics(&mut view, &mut room, errors.take(7));
     let shown_in_full = usize::from(repair && material.tried.is_some());
     let before = material.earlier.len().saturating_sub(shown_in_full);
     earlier(&mut view, &mut room, &material.earlier[..before]);
-    sources(
-        &mut view,
-        &mut room,
-        material.relevant.tests.get(1..).unwrap_or_default(),
-    );
+    sources(&mut view, &mut room, material.relevant.tests.get(1..).unwrap_or_default());
     let also: Vec<&str> = tests.map(|test| test.id.as_str()).collect();
     view.also = room.take(&text::list(&also, 8), 800);
     let ranked = order.iter().map(|file| &file.path);
     let shown = |path: &&RepoPath| view.files.iter().any(|shown| shown.path == path.as_str());
-    let others: Vec<&str> = ranked
-        .chain(&material.relevant.others)
-        .filter(|path| !shown(path))
-        .map(RepoPath::as_str)
-        .collect();
+    let others: Vec<&str> =
+        ranked.chain(&material.relevant.others).filter(|path| !shown(path)).map(RepoPath::as_str).collect();
     view.others = room.take(&text::list(&others, 30), 600);
     view.protected = room.take(&text::list(material.protected, 8), 400);
     view
@@ -316,23 +282,14 @@ fn view(material: &Material, room: usize) -> View {
 fn diagnostics<'a>(view: &mut View, room: &mut Room, errors: impl Iterator<Item = &'a Diagnostic>) {
     for error in errors {
         let said = if error.rendered.is_empty() {
-            let place = error
-                .location
-                .as_ref()
-                .map(|place| format!("{place}: "))
-                .unwrap_or_default();
-            let code = if error.code.is_empty() {
-                String::new()
-            } else {
-                format!("{}: ", error.code)
-            };
+            let place = error.location.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+            let code = if error.code.is_empty() { String::new() } else { format!("{}: ", error.code) };
             format!("{place}{code}{}", text::clip(&error.message, 1500))
         } else {
             text::clip(&error.rendered, 1500).into_owned()
         };
         let said = room.take(&text::printable(&said), 1500);
-        view.diagnostics
-            .extend((!said.is_empty() && !view.diagnostics.contains(&said)).then_some(said));
+        view.diagnostics.extend((!said.is_empty() && !view.diagnostics.contains(&said)).then_some(said));
     }
 }
 
@@ -397,14 +354,8 @@ fn files(view: &mut View, room: &mut Room, files: &[&SourceFile], reach: usize) 
 
 /// The source files in the order of their use: what the last answer edits comes first.
 fn ordered<'a>(material: &Material<'a>) -> Vec<&'a SourceFile> {
-    let tried = material
-        .tried
-        .filter(|_| material.mode == Mode::Repair)
-        .unwrap_or_default();
-    let edited: Vec<&str> = tried
-        .lines()
-        .filter_map(|line| line.strip_prefix("diff --git a/"))
-        .collect();
+    let tried = material.tried.filter(|_| material.mode == Mode::Repair).unwrap_or_default();
+    let edited: Vec<&str> = tried.lines().filter_map(|line| line.strip_prefix("diff --git a/")).collect();
     let edits = |file: &SourceFile| {
         let problem = |problem: &Problem| problem.path == file.path.as_str();
         let named = |paths: &&str| paths.split(" b/").next() == Some(file.path.as_str());
@@ -434,11 +385,7 @@ fn sources(view: &mut View, room: &mut Room, tests: &[TestSource]) {
             .concat();
         } else {
             room.0 = room.0.saturating_sub(path.len());
-            view.tests.push(Shown {
-                path,
-                why: String::new(),
-                text,
-            });
+            view.tests.push(Shown { path, why: String::new(), text });
         }
     }
 }
@@ -455,32 +402,19 @@ fn earlier(view: &mut View, room: &mut Room, lines: &[String]) {
 
 fn render(template: &str, view: &View) -> Result<String> {
     let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build()?;
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?;
     environment.set_syntax(syntax);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.add_filter("fenced", fenced);
-    Ok(environment
-        .render_str(template, Value::from(Serde(view)))?
-        .trim()
-        .to_owned())
+    Ok(environment.render_str(template, Value::from(Serde(view)))?.trim().to_owned())
 }
 
 /// The filter that puts text into a fence which it cannot end.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "filters of minijinja own their arguments"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "filters of minijinja own their arguments")]
 fn fenced(text: String, language: Option<String>) -> String {
     let runs = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat((runs + 1).max(3));
-    let end = if text.is_empty() || text.ends_with('\n') {
-        ""
-    } else {
-        "\n"
-    };
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     format!("{fence}{}\n{text}{end}{fence}", language.unwrap_or_default())
 }
 

@@ -87,11 +87,7 @@ pub struct Relevant {
 
 /// Finds the source of the failing tests and the files most likely at fault. `statement` is the task's.
 pub fn relevant(failure: &Failure, statement: Option<&str>, repository: &Repository) -> Relevant {
-    let mut library = Library {
-        repository,
-        texts: BTreeMap::new(),
-        bytes: 0,
-    };
+    let mut library = Library { repository, texts: BTreeMap::new(), bytes: 0 };
     let tests = find_tests(failure, &mut library);
     let mut clues = Clues::default();
     clues.places(failure, repository);
@@ -102,12 +98,7 @@ pub fn relevant(failure: &Failure, statement: Option<&str>, repository: &Reposit
     let files = files.into_iter().filter_map(|(path, clue)| {
         let text = library.text(&path)?;
         let strong = clue.strong;
-        Some(SourceFile {
-            text: show(&text, &clue, &clues.used),
-            path,
-            why: clue.why,
-            strong,
-        })
+        Some(SourceFile { text: show(&text, &clue, &clues.used), path, why: clue.why, strong })
     });
     let files: Vec<SourceFile> = files.collect();
     let others = others(&files, repository);
@@ -134,9 +125,7 @@ impl Library<'_> {
             let content = &file.content;
             let text = file.kind != FileKind::Link && content.len() <= LARGEST && !content.contains(&0);
             text.then(|| {
-                String::from_utf8_lossy(content)
-                    .trim_start_matches('\u{feff}')
-                    .replace("\r\n", "\n")
+                String::from_utf8_lossy(content).trim_start_matches('\u{feff}').replace("\r\n", "\n")
             })
         });
         let text = text.map(std::rc::Rc::<str>::from);
@@ -152,9 +141,7 @@ fn find_tests(failure: &Failure, library: &mut Library) -> Vec<TestSource> {
     for test in failure.tests.iter().take(TESTS * 4) {
         let source = find_test(test, library);
         let known = |source: &TestSource| {
-            found
-                .iter()
-                .any(|other| other.path == source.path && other.text == source.text)
+            found.iter().any(|other| other.path == source.path && other.text == source.text)
         };
         found.extend(source.filter(|source| !known(source)));
         if found.len() == TESTS {
@@ -189,20 +176,14 @@ fn find_test(result: &TestResult, library: &mut Library) -> Option<TestSource> {
     let path = files.iter().find(|path| path.as_str() == location.file)?;
     let text = library.text(path)?;
     let lines: Vec<&str> = text.lines().collect();
-    let line = (location.line as usize)
-        .checked_sub(1)
-        .filter(|line| *line < lines.len())?;
+    let line = (location.line as usize).checked_sub(1).filter(|line| *line < lines.len())?;
     source(path, &lines, excerpt::near(&lines, line, 20))
 }
 
 /// Files that a test may stand in: where the runner or a frame says, then those that share words with its id.
 fn test_files(test: &TestResult, repository: &Repository) -> Vec<RepoPath> {
     let frames = test.frames.iter().rev().map(|frame| frame.file.as_str());
-    let named = test
-        .location
-        .iter()
-        .map(|location| location.file.as_str())
-        .chain(frames);
+    let named = test.location.iter().map(|location| location.file.as_str()).chain(frames);
     let mut files: Vec<RepoPath> = named.filter_map(|file| RepoPath::new(file).ok()).collect();
     files.retain(|path| {
         repository.paths.contains(path) && ((repository.is_protected)(path) || (repository.is_source)(path))
@@ -216,9 +197,7 @@ fn test_files(test: &TestResult, repository: &Repository) -> Vec<RepoPath> {
         if !protected && !(repository.is_source)(path) {
             continue;
         }
-        let shared = excerpt::names(path.as_str())
-            .filter(|word| words.contains(word))
-            .count();
+        let shared = excerpt::names(path.as_str()).filter(|word| words.contains(word)).count();
         let stem = words.contains(stem(path));
         let code = looks_like_code(path);
         if code && (stem || shared > 0 || protected) {
@@ -239,9 +218,7 @@ fn test_names(id: &str) -> Vec<&str> {
     };
     let bare = bare.split('(').next().unwrap_or_default();
     let last = |text: &'_ str, separator: &str| text.rfind(separator).map_or(0, |at| at + separator.len());
-    let title = ["::", "#", " > "]
-        .iter()
-        .fold(bare, |rest, separator| &rest[last(rest, separator)..]);
+    let title = ["::", "#", " > "].iter().fold(bare, |rest, separator| &rest[last(rest, separator)..]);
     let mut names = vec![title, &title[last(title, " ")..]];
     // A Go subtest stands after its test, and both after the package's path.
     names.extend(title.rsplit('/').map(|part| &part[last(part, ".")..]));
@@ -286,23 +263,13 @@ impl Clues {
             if repository.paths.contains(&path) && !(repository.is_protected)(&path) {
                 // A file that ten frames name is no likelier than one at the top of them.
                 let known = self.files.get(&path).map_or(0, |clue| clue.points);
-                self.add(
-                    &path,
-                    points.saturating_sub(known),
-                    why,
-                    (line > 0).then(|| line as usize - 1),
-                );
+                self.add(&path, points.saturating_sub(known), why, (line > 0).then(|| line as usize - 1));
                 self.files.entry(path).or_default().strong |= points > 60;
             }
         };
         for (rank, diagnostic) in (0..10).zip(&failure.diagnostics) {
             if let Some(location) = &diagnostic.location {
-                place(
-                    &location.file,
-                    location.line,
-                    100 - 5 * rank,
-                    "named by the compiler",
-                );
+                place(&location.file, location.line, 100 - 5 * rank, "named by the compiler");
             }
         }
         for test in failure.tests.iter().take(TESTS) {
@@ -320,27 +287,19 @@ impl Clues {
         tests: &[TestSource],
         library: &mut Library,
     ) {
-        let mut said = statement
-            .map(|statement| text::clip(statement, 8000).into_owned())
-            .unwrap_or_default();
+        let mut said =
+            statement.map(|statement| text::clip(statement, 8000).into_owned()).unwrap_or_default();
         for test in failure.tests.iter().take(TESTS) {
             said.push('\n');
             said.push_str(&text::clip(&test.message, 4000));
         }
         said.push_str(&text::clip(&failure.log, 4000));
-        let own: String = tests
-            .iter()
-            .map(|test| test.text.as_str())
-            .collect::<Vec<_>>()
-            .join("\n");
+        let own: String = tests.iter().map(|test| test.text.as_str()).collect::<Vec<_>>().join("\n");
         let mut around = String::new();
         let test_paths: BTreeSet<&RepoPath> = tests.iter().map(|test| &test.path).collect();
         for path in &test_paths {
             let whole = library.text(path);
-            let lines: Vec<&str> = whole
-                .as_deref()
-                .map(|text| text.lines().collect())
-                .unwrap_or_default();
+            let lines: Vec<&str> = whole.as_deref().map(|text| text.lines().collect()).unwrap_or_default();
             around.push_str(&lines[excerpt::imports(&lines)].join("\n"));
             around.push('\n');
         }
@@ -356,11 +315,7 @@ impl Clues {
         let near: HashSet<&str> = excerpt::names(&own).chain(excerpt::names(&around)).collect();
         let alike: HashSet<String> = test_paths.iter().map(|path| bare_stem(path)).collect();
         let repository = library.repository;
-        for path in repository
-            .paths
-            .iter()
-            .filter(|path| is_product(path, repository))
-        {
+        for path in repository.paths.iter().filter(|path| is_product(path, repository)) {
             let stem = stem(path);
             if said.contains(path.as_str()) {
                 self.add(path, 30, "named by the failure", None);
@@ -380,12 +335,7 @@ impl Clues {
         let repository = library.repository;
         let query: BTreeSet<String> = excerpt::subwords(&self.query).take(NAMES).collect();
         let mut counts: Vec<(RepoPath, BTreeMap<String, f64>, f64)> = Vec::new();
-        for path in repository
-            .paths
-            .iter()
-            .filter(|path| is_product(path, repository))
-            .take(READ)
-        {
+        for path in repository.paths.iter().filter(|path| is_product(path, repository)).take(READ) {
             let Some(text) = library.text(path) else { continue };
             let (mut count, mut length) = (BTreeMap::new(), 0.0);
             for word in excerpt::subwords(&text) {
@@ -412,10 +362,7 @@ impl Clues {
             };
             count.iter().map(weigh).sum()
         };
-        let scores: Vec<f64> = counts
-            .iter()
-            .map(|(_, count, length)| score(count, *length))
-            .collect();
+        let scores: Vec<f64> = counts.iter().map(|(_, count, length)| score(count, *length)).collect();
         let best = scores.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
         for ((path, _, _), score) in counts.iter().zip(&scores) {
             #[expect(
@@ -431,11 +378,8 @@ impl Clues {
     /// Files that define what is used; and then those that define what the best of these use.
     fn definitions(&mut self, library: &mut Library) {
         let repository = library.repository;
-        let mut order: Vec<&RepoPath> = repository
-            .paths
-            .iter()
-            .filter(|path| is_product(path, repository))
-            .collect();
+        let mut order: Vec<&RepoPath> =
+            repository.paths.iter().filter(|path| is_product(path, repository)).collect();
         order.sort_by_key(|path| std::cmp::Reverse(self.files.get(path).map_or(0, |clue| clue.points)));
         let mut definitions: HashMap<String, Vec<(RepoPath, usize)>> = HashMap::new();
         for path in order.into_iter().take(READ) {
@@ -450,20 +394,12 @@ impl Clues {
             }
         }
         let used: Vec<String> = self.used.iter().cloned().collect();
-        self.follow(
-            used.iter().map(String::as_str),
-            &definitions,
-            24,
-            "defines what the failing test uses",
-        );
+        self.follow(used.iter().map(String::as_str), &definitions, 24, "defines what the failing test uses");
         let best: Vec<RepoPath> = self.ranked().into_iter().take(3).map(|(path, _)| path).collect();
         for path in best {
             let Some(text) = library.text(&path) else { continue };
             let names = excerpt::names_once(&text, NAMES);
-            let names = names
-                .into_iter()
-                .filter(|name| !self.used.contains(*name))
-                .map(str::to_owned);
+            let names = names.into_iter().filter(|name| !self.used.contains(*name)).map(str::to_owned);
             let names: Vec<String> = names.collect();
             let why = format!("used by {path}");
             self.follow(names.iter().map(String::as_str), &definitions, 8, &why);
@@ -494,11 +430,8 @@ impl Clues {
 
     /// The files with any points, those with most first.
     fn ranked(&self) -> Vec<(RepoPath, Clue)> {
-        let mut files: Vec<(RepoPath, Clue)> = self
-            .files
-            .iter()
-            .map(|(path, clue)| (path.clone(), clue.clone()))
-            .collect();
+        let mut files: Vec<(RepoPath, Clue)> =
+            self.files.iter().map(|(path, clue)| (path.clone(), clue.clone())).collect();
         files.retain(|(_, clue)| clue.points > 0);
         files.sort_by_key(|(_, clue)| std::cmp::Reverse(clue.points));
         files.truncate(FILES);
@@ -510,12 +443,7 @@ impl Clues {
 
 /// Files that may be edited besides those that are given.
 fn others(files: &[SourceFile], repository: &Repository) -> Vec<RepoPath> {
-    let folder = |path: &RepoPath| {
-        path.as_str()
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder)
-            .to_owned()
-    };
+    let folder = |path: &RepoPath| path.as_str().rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
     let near: HashSet<String> = files.iter().map(|file| folder(&file.path)).collect();
     let editable = |path: &&RepoPath| {
         !(repository.is_protected)(path)
@@ -538,18 +466,9 @@ fn support(own: &str, tests: &BTreeSet<&RepoPath>, library: &mut Library) -> Str
     for path in repository.paths.iter().filter(protected).take(40) {
         let Some(text) = library.text(path) else { continue };
         let lines: Vec<&str> = text.lines().collect();
-        let helps = |line: &&str| {
-            excerpt::defined(line)
-                .iter()
-                .any(|name| name.len() > 2 && used.contains(name))
-        };
-        for at in lines
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| helps(line))
-            .map(|(at, _)| at)
-            .take(4)
-        {
+        let helps =
+            |line: &&str| excerpt::defined(line).iter().any(|name| name.len() > 2 && used.contains(name));
+        for at in lines.iter().enumerate().filter(|(_, line)| helps(line)).map(|(at, _)| at).take(4) {
             said.push_str(&lines[excerpt::block(&lines, at)].join("\n"));
             said.push('\n');
         }
@@ -588,12 +507,8 @@ fn is_product(path: &RepoPath, repository: &Repository) -> bool {
 
 /// Whether a file name has an ending at all, and none of data or prose.
 fn looks_like_code(path: &RepoPath) -> bool {
-    let ending = path
-        .as_str()
-        .rsplit('/')
-        .next()
-        .and_then(|name| name.rsplit_once('.'))
-        .map(|(_, ending)| ending);
+    let ending =
+        path.as_str().rsplit('/').next().and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending);
     let other = [
         "json", "lock", "md", "txt", "toml", "yaml", "yml", "cfg", "ini", "xml", "csv", "png", "svg", "html",
         "snap",
@@ -604,12 +519,7 @@ fn looks_like_code(path: &RepoPath) -> bool {
 /// A file's name without its endings; of a file that stands for its folder, the folder's.
 fn stem(path: &RepoPath) -> &str {
     let mut parts = path.as_str().rsplit('/');
-    let name = parts
-        .next()
-        .unwrap_or_default()
-        .split('.')
-        .next()
-        .unwrap_or_default();
+    let name = parts.next().unwrap_or_default().split('.').next().unwrap_or_default();
     match name {
         "__init__" | "index" | "mod" | "lib" | "main" => {
             parts.next().filter(|part| *part != "src").unwrap_or(name)
@@ -621,11 +531,9 @@ fn stem(path: &RepoPath) -> &str {
 /// A file's stem without what marks a test, in lower case: `test_order`, `OrderTest` and `order` are alike.
 fn bare_stem(path: &RepoPath) -> String {
     let stem = stem(path).to_lowercase();
-    let bare = ["tests", "test", "spec"]
-        .iter()
-        .fold(stem.as_str(), |stem, word| {
-            let stem = stem.strip_suffix(word).unwrap_or(stem);
-            stem.strip_prefix(word).unwrap_or(stem)
-        });
+    let bare = ["tests", "test", "spec"].iter().fold(stem.as_str(), |stem, word| {
+        let stem = stem.strip_suffix(word).unwrap_or(stem);
+        stem.strip_prefix(word).unwrap_or(stem)
+    });
     bare.trim_matches(['_', '-']).to_owned()
 }

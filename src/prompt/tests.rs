@@ -11,10 +11,8 @@ use crate::verdict::{FailureKind, Outcome, TestResult};
 
 fn fixtures() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let mut all: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut all: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     all.retain(|fixture| fixture.join("task.toml").exists());
     all.sort();
     all
@@ -59,13 +57,11 @@ impl Folder {
                 || path.contains(".test.")
                 || path.contains("_test.")
         };
-        let endings = [
-            "py", "rs", "js", "mjs", "ts", "go", "java", "c", "h", "cpp", "hpp", "cc", "pm", "pl", "sh",
-        ];
+        let endings =
+            ["py", "rs", "js", "mjs", "ts", "go", "java", "c", "h", "cpp", "hpp", "cc", "pm", "pl", "sh"];
         let is_source = |path: &RepoPath| {
             let name = path.as_str().rsplit('/').next().unwrap_or_default();
-            name.rsplit_once('.')
-                .is_none_or(|(_, ending)| endings.contains(&ending))
+            name.rsplit_once('.').is_none_or(|(_, ending)| endings.contains(&ending))
         };
         let repository = Repository {
             paths: &self.paths,
@@ -79,13 +75,7 @@ impl Folder {
 
 fn failure(tests: Vec<TestResult>) -> Failure {
     let summary = format!("{} of 12 tests fail.", tests.len());
-    Failure {
-        kind: FailureKind::TargetsFail,
-        summary,
-        tests,
-        diagnostics: Vec::new(),
-        log: String::new(),
-    }
+    Failure { kind: FailureKind::TargetsFail, summary, tests, diagnostics: Vec::new(), log: String::new() }
 }
 
 /// The files whose text a fixture's right answer changes.
@@ -93,10 +83,7 @@ fn at_fault(fixture: &Path, folder: &Folder) -> Vec<RepoPath> {
     let replies = ["replies/2.md", "replies/1.md"].map(|reply| std::fs::read_to_string(fixture.join(reply)));
     let reply = replies.into_iter().find_map(Result::ok).unwrap_or_default();
     let patch = edit::read(&reply, &|path| folder.file(path)).patch;
-    let changed = patch
-        .0
-        .into_iter()
-        .filter(|(path, after)| after.is_some() && folder.paths.contains(path));
+    let changed = patch.0.into_iter().filter(|(path, after)| after.is_some() && folder.paths.contains(path));
     changed.map(|(path, _)| path).collect()
 }
 
@@ -110,15 +97,11 @@ fn recorded() -> BTreeMap<String, Vec<TestResult>> {
             line: value["line"].as_u64().unwrap().try_into().unwrap(),
             column: 0,
         };
-        let mut test = TestResult::failed(
-            record["id"].as_str().unwrap(),
-            record["message"].as_str().unwrap(),
-        );
+        let mut test =
+            TestResult::failed(record["id"].as_str().unwrap(), record["message"].as_str().unwrap());
         test.location = Some(place(&record));
         test.frames = record["frames"].as_array().unwrap().iter().map(place).collect();
-        all.entry(record["fixture"].as_str().unwrap().to_owned())
-            .or_default()
-            .push(test);
+        all.entry(record["fixture"].as_str().unwrap().to_owned()).or_default().push(test);
     }
     all
 }
@@ -150,11 +133,7 @@ fn each_fixture(with: impl Fn(&Path, &Folder, Option<&str>, &Failure)) {
         let task: Task =
             toml::from_str(&std::fs::read_to_string(fixture.join("task.toml")).unwrap()).unwrap();
         let folder = Folder::new(fixture.join("repo"));
-        let ids = task
-            .fail_to_pass
-            .iter()
-            .map(|id| TestResult::new(id.clone(), Outcome::Failed))
-            .collect();
+        let ids = task.fail_to_pass.iter().map(|id| TestResult::new(id.clone(), Outcome::Failed)).collect();
         let failure = failure(recorded.get(name).cloned().unwrap_or(ids));
         with(&fixture, &folder, task.statement.as_deref(), &failure);
     }
@@ -180,12 +159,7 @@ fn the_file_at_fault_is_among_the_first_four() {
         near.set(near.get() + u32::from(hit));
     });
     // Not where a file is missing altogether, nor where its name has no ending.
-    assert!(
-        near.get() * 10 >= all.get() * 9,
-        "{} of {}",
-        near.get(),
-        all.get()
-    );
+    assert!(near.get() * 10 >= all.get() * 9, "{} of {}", near.get(), all.get());
 }
 
 #[test]
@@ -193,23 +167,13 @@ fn two_rounds_about_a_small_repository_are_small() {
     each_fixture(|fixture, folder, statement, failure| {
         let found = folder.relevant(failure, statement);
         let baseline = Baseline::default();
-        let first = Material {
-            statement,
-            ..plain(failure, &baseline, &found)
-        };
+        let first = Material { statement, ..plain(failure, &baseline, &found) };
         let Ok(reply) = std::fs::read_to_string(fixture.join("replies/1.md")) else {
             return;
         };
-        let tried = edit::read(&reply, &|path| folder.file(path))
-            .patch
-            .unified(|path| folder.file(path));
+        let tried = edit::read(&reply, &|path| folder.file(path)).patch.unified(|path| folder.file(path));
         let earlier = [digest("replay", &tried, &failure.summary)];
-        let second = Material {
-            mode: Mode::Repair,
-            tried: Some(&tried),
-            earlier: &earlier,
-            ..first
-        };
+        let second = Material { mode: Mode::Repair, tried: Some(&tried), earlier: &earlier, ..first };
         let [one, two] = [first, second].map(|material| built(&material, 100_000));
         let sent = [&one, &two].map(|prompt| prompt.system.len() + prompt.user.len());
         println!("{}: {} + {}", fixture.display(), sent[0], sent[1]);
@@ -255,20 +219,12 @@ fn the_source_of_failing_tests_is_found_in_every_language() {
                 continue;
             };
             let lines = test.text.lines().count();
-            assert!(
-                (2..60).contains(&lines),
-                "{name}: {id}: {lines} lines\n{}",
-                test.text
-            );
+            assert!((2..60).contains(&lines), "{name}: {id}: {lines} lines\n{}", test.text);
             let last = match id.rsplit_once(" > ") {
                 Some((_, title)) => title,
                 None => id.rsplit(['.', '#', ':', ' ']).next().unwrap(),
             };
-            assert!(
-                id.contains('[') || test.text.contains(last),
-                "{name}: {id}\n{}",
-                test.text
-            );
+            assert!(id.contains('[') || test.text.contains(last), "{name}: {id}\n{}", test.text);
             let (open, close) = (test.text.matches('{').count(), test.text.matches('}').count());
             assert_eq!(open, close, "{name}: {id} is cut\n{}", test.text);
         }
@@ -285,21 +241,13 @@ fn crowded() -> (Failure, Baseline, Relevant, Vec<Problem>) {
             )
         })
         .collect();
-    tests[0].frames = vec![Location {
-        file: "../../etc/passwd".to_owned(),
-        line: u32::MAX,
-        column: 0,
-    }];
+    tests[0].frames = vec![Location { file: "../../etc/passwd".to_owned(), line: u32::MAX, column: 0 }];
     let mut failure = failure(tests);
     failure.log = "\u{feff}log `````` ".repeat(100_000);
     failure.summary = "summary ".repeat(500);
     let diagnostic = |n: u32| {
         Diagnostic::error(
-            Some(Location {
-                file: format!("f{n}.rs"),
-                line: n,
-                column: 1,
-            }),
+            Some(Location { file: format!("f{n}.rs"), line: n, column: 1 }),
             "e```\n".repeat(999),
         )
     };
@@ -311,21 +259,14 @@ fn crowded() -> (Failure, Baseline, Relevant, Vec<Problem>) {
         why: "why\nnot".to_owned(),
         strong: n < 3,
     };
-    let test = |n: usize| TestSource {
-        id: n.to_string(),
-        path: path(n % 2),
-        text: "```".repeat(n + 1),
-    };
+    let test = |n: usize| TestSource { id: n.to_string(), path: path(n % 2), text: "```".repeat(n + 1) };
     let relevant = Relevant {
         files: (0..12).map(file).collect(),
         tests: (0..5).map(test).collect(),
         others: (0..40).map(path).collect(),
     };
-    let problems = edit::read(
-        &"a.rs\n<<<<<<< SEARCH\n```` \n=======\n>>>>>>> REPLACE\n".repeat(30),
-        &|_| None,
-    )
-    .problems;
+    let problems =
+        edit::read(&"a.rs\n<<<<<<< SEARCH\n```` \n=======\n>>>>>>> REPLACE\n".repeat(30), &|_| None).problems;
     (failure, Baseline::default(), relevant, problems)
 }
 
@@ -334,15 +275,10 @@ fn a_prompt_is_within_its_budget_whatever_it_is_made_of() {
     let (failure, baseline, relevant, problems) = crowded();
     let statement = "é`` statement ".repeat(50_000);
     let diff = "diff --git a/x b/x\n+````````\n".repeat(3000);
-    let earlier: Vec<String> = (0..40)
-        .map(|n| digest(&"m".repeat(n * 9), &diff, "no\nyes"))
-        .collect();
+    let earlier: Vec<String> = (0..40).map(|n| digest(&"m".repeat(n * 9), &diff, "no\nyes")).collect();
     let protected = vec!["**/*".repeat(300)];
     let mut before = 0;
-    for context in (0..3000)
-        .step_by(97)
-        .chain([4000, 8000, 10_000, 100_000, u64::MAX])
-    {
+    for context in (0..3000).step_by(97).chain([4000, 8000, 10_000, 100_000, u64::MAX]) {
         for mode in [Mode::Fresh, Mode::Repair] {
             let material = Material {
                 mode,
@@ -401,23 +337,10 @@ fn a_fresh_prompt_shows_no_last_answer() {
         ..plain(&failure, &baseline, &relevant)
     };
     let user = built(&fresh, 10_000).user;
-    assert!(
-        !user.contains("tried") && !user.contains("Edit 1") && user.contains(&earlier[0]),
-        "{user}"
-    );
+    assert!(!user.contains("tried") && !user.contains("Edit 1") && user.contains(&earlier[0]), "{user}");
     assert!(user.contains("assert 1 == 2"), "{user}");
-    let user = built(
-        &Material {
-            mode: Mode::Repair,
-            ..fresh
-        },
-        10_000,
-    )
-    .user;
-    assert!(
-        user.contains("+tried") && user.contains("Edit 1") && !user.contains(&earlier[0]),
-        "{user}"
-    );
+    let user = built(&Material { mode: Mode::Repair, ..fresh }, 10_000).user;
+    assert!(user.contains("+tried") && user.contains("Edit 1") && !user.contains(&earlier[0]), "{user}");
 }
 
 #[test]
@@ -425,14 +348,8 @@ fn a_broken_template_is_an_error() {
     let failure = failure(Vec::new());
     let (baseline, relevant) = (Baseline::default(), Relevant::default());
     for broken in ["{% if %}", "{{ nothing.there }}", "{{ summary | unheard_of }}"] {
-        let templates = Templates {
-            user: broken.into(),
-            ..Templates::default()
-        };
-        assert!(
-            build(&templates, &plain(&failure, &baseline, &relevant), 1000).is_err(),
-            "{broken}"
-        );
+        let templates = Templates { user: broken.into(), ..Templates::default() };
+        assert!(build(&templates, &plain(&failure, &baseline, &relevant), 1000).is_err(), "{broken}");
     }
 }
 
@@ -440,31 +357,17 @@ fn a_broken_template_is_an_error() {
 fn a_digest_is_one_line() {
     let diff =
         "diff --git a/src/a.rs b/src/a.rs\n--- a/src/a.rs\n+++ b/src/a.rs\n@@ -1 +1,2 @@\n-x\n+y\n+z\n";
-    assert_eq!(
-        digest("m/1", diff, "2 tests\nfail"),
-        "m/1: src/a.rs (+2 -1): 2 tests fail"
-    );
-    assert_eq!(
-        digest("m", "", "The reply holds no edit."),
-        "m: no edit: The reply holds no edit."
-    );
+    assert_eq!(digest("m/1", diff, "2 tests\nfail"), "m/1: src/a.rs (+2 -1): 2 tests fail");
+    assert_eq!(digest("m", "", "The reply holds no edit."), "m: no edit: The reply holds no edit.");
     assert!(digest(&"m".repeat(9999), &diff.repeat(999), &"f".repeat(9999)).len() < 800);
 }
 
 #[test]
 fn hostile_repositories_are_read_within_bounds() {
-    let paths: Vec<RepoPath> = (0..5000)
-        .map(|n| RepoPath::new(&format!("src/f{n}.py")).unwrap())
-        .collect();
+    let paths: Vec<RepoPath> = (0..5000).map(|n| RepoPath::new(&format!("src/f{n}.py")).unwrap()).collect();
     let reads = std::cell::Cell::new(0);
-    let texts: [&[u8]; 6] = [
-        b"\xff\xfe def f(",
-        b"",
-        b"\0",
-        b"((((((((((",
-        b"def test_x",
-        &b"{ ".repeat(4000),
-    ];
+    let texts: [&[u8]; 6] =
+        [b"\xff\xfe def f(", b"", b"\0", b"((((((((((", b"def test_x", &b"{ ".repeat(4000)];
     let read = |_: &RepoPath| {
         reads.set(reads.get() + 1);
         Some(File::plain(texts[reads.get() % texts.len()]))
@@ -476,18 +379,7 @@ fn hostile_repositories_are_read_within_bounds() {
         read: &read,
     };
     let (failure, ..) = crowded();
-    for id in [
-        "",
-        "[",
-        "]",
-        "::",
-        "a[b",
-        "#",
-        " > ",
-        "é",
-        "x::test_x[",
-        &"(".repeat(99),
-    ] {
+    for id in ["", "[", "]", "::", "a[b", "#", " > ", "é", "x::test_x[", &"(".repeat(99)] {
         let mut failure = failure.clone();
         failure.tests[0].id = id.to_owned();
         reads.set(0);

@@ -156,28 +156,14 @@ impl Command {
     pub fn new(settings: Settings) -> Result<Command> {
         let harness = settings.harness.as_deref();
         let mut preset = preset(&settings.model, harness)?;
-        let usd = settings
-            .usd
-            .map(|usd| usd.to_string())
-            .filter(|_| !preset.budget.is_empty());
-        let bounds = usd.map(|usd| {
-            preset
-                .budget
-                .iter()
-                .map(|word| word.replace("{usd}", &usd))
-                .collect()
-        });
+        let usd = settings.usd.map(|usd| usd.to_string()).filter(|_| !preset.budget.is_empty());
+        let bounds = usd.map(|usd| preset.budget.iter().map(|word| word.replace("{usd}", &usd)).collect());
         replace_options(&mut preset.argv, bounds.unwrap_or_default());
         let mut leavings = GlobSetBuilder::new();
         for glob in &preset.leavings {
             leavings.add(Glob::new(glob)?);
         }
-        Ok(Command {
-            task: shipped(TASK, harness)?,
-            leavings: leavings.build()?,
-            preset,
-            settings,
-        })
+        Ok(Command { task: shipped(TASK, harness)?, leavings: leavings.build()?, preset, settings })
     }
 
     async fn run(&self, ask: &Ask<'_>) -> Result<Proposal> {
@@ -225,10 +211,7 @@ impl Command {
                 .chain(granted.map(|(name, key)| (name.into(), key.reveal().into())))
                 .chain([("REGREEN_PROMPT_FILE".into(), file.into())])
                 .collect(),
-            limits: Limits {
-                wall: ask.time,
-                ..Limits::default()
-            },
+            limits: Limits { wall: ask.time, ..Limits::default() },
             logs: logs.to_owned(),
         })
     }
@@ -244,9 +227,7 @@ impl Command {
             OsString::from(match word.as_str() {
                 // Alone in its word, so that no placeholder in a prompt is filled in turn.
                 "{prompt}" => prompt.clone(),
-                word => word
-                    .replace("{prompt_file}", &file)
-                    .replace("{tmp}", &tmp.to_string_lossy()),
+                word => word.replace("{prompt_file}", &file).replace("{tmp}", &tmp.to_string_lossy()),
             })
         };
         let words = self.preset.argv.iter().skip(1).map(filled);
@@ -287,11 +268,7 @@ impl Command {
                 permanent: self.preset.hopeless.iter().any(|sign| said.contains(sign)),
             });
         }
-        Ok(Proposal::Edits {
-            patch,
-            transcript: said,
-            spent,
-        })
+        Ok(Proposal::Edits { patch, transcript: said, spent })
     }
 
     /// Why there are no edits.
@@ -302,14 +279,7 @@ impl Command {
         } else {
             String::new()
         };
-        let tail: String = said
-            .chars()
-            .rev()
-            .take(400)
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-            .collect();
+        let tail: String = said.chars().rev().take(400).collect::<Vec<_>>().into_iter().rev().collect();
         format!("{} changed nothing ({exit}){hint}: {}", self.name(), brief(&tail))
     }
 
@@ -320,11 +290,7 @@ impl Command {
             None => None,
         };
         let mut spent = found.unwrap_or_default();
-        let says_dollars = self
-            .preset
-            .usage
-            .as_ref()
-            .is_some_and(|usage| !usage.usd.is_empty());
+        let says_dollars = self.preset.usage.as_ref().is_some_and(|usage| !usage.usd.is_empty());
         if found.is_none() || !says_dollars {
             spent.usd = self.settings.usd.unwrap_or(0.0);
             spent.estimated = self.costs();
@@ -364,10 +330,7 @@ impl Proposer for Command {
                 self.name()
             )
         })?;
-        Ok(Spent {
-            usd,
-            ..Spent::default()
-        })
+        Ok(Spent { usd, ..Spent::default() })
     }
 
     fn propose<'a>(&'a mut self, ask: &'a Ask<'a>) -> Answer<'a> {
@@ -405,23 +368,14 @@ impl Usage {
             return None;
         }
         let found = |pointers: &[String]| pointers.iter().any(|pointer| json.pointer(pointer).is_some());
-        if ![&self.usd, &self.prompt_tokens, &self.completion_tokens]
-            .into_iter()
-            .any(|list| found(list))
-        {
+        if ![&self.usd, &self.prompt_tokens, &self.completion_tokens].into_iter().any(|list| found(list)) {
             return None;
         }
         let tokens = |pointers: &[String]| {
-            let counts = pointers
-                .iter()
-                .filter_map(|pointer| json.pointer(pointer)?.as_u64());
+            let counts = pointers.iter().filter_map(|pointer| json.pointer(pointer)?.as_u64());
             counts.fold(0, u64::saturating_add)
         };
-        let usd: f64 = self
-            .usd
-            .iter()
-            .filter_map(|pointer| json.pointer(pointer)?.as_f64())
-            .sum();
+        let usd: f64 = self.usd.iter().filter_map(|pointer| json.pointer(pointer)?.as_f64()).sum();
         Some(Spent {
             prompt_tokens: tokens(&self.prompt_tokens),
             completion_tokens: tokens(&self.completion_tokens),
@@ -437,17 +391,13 @@ pub fn preset(model: &str, harness: Option<&Path>) -> Result<Preset> {
     let (name, rest) = model.split_once(':').unwrap_or((model, ""));
     if name == "command" {
         let mut argv = words(rest)?;
-        let program = argv
-            .first_mut()
-            .context("command: names no program: write command:PROGRAM ARGUMENTS")?;
+        let program =
+            argv.first_mut().context("command: names no program: write command:PROGRAM ARGUMENTS")?;
         if program.contains('/') {
             // The tree that it will run in is not the folder that the user stands in.
             *program = std::path::absolute(&*program)?.to_string_lossy().into_owned();
         }
-        return Ok(Preset {
-            argv,
-            ..Preset::default()
-        });
+        return Ok(Preset { argv, ..Preset::default() });
     }
     ensure!(
         presets().any(|preset| preset == name),
@@ -460,11 +410,7 @@ pub fn preset(model: &str, harness: Option<&Path>) -> Result<Preset> {
     ensure!(!preset.argv.is_empty(), "{file} names no program");
     if !rest.is_empty() {
         ensure!(!preset.model.is_empty(), "{name} takes no model");
-        let mut chosen: Vec<String> = preset
-            .model
-            .iter()
-            .map(|word| word.replace("{model}", rest))
-            .collect();
+        let mut chosen: Vec<String> = preset.model.iter().map(|word| word.replace("{model}", rest)).collect();
         chosen.push(OPTIONS.to_owned());
         replace_options(&mut preset.argv, chosen);
     }
@@ -482,16 +428,12 @@ fn replace_options(argv: &mut Vec<String>, words: Vec<String>) {
 
 /// A file of `harness/agents`, the user's own or the one that ships.
 fn shipped(name: &str, harness: Option<&Path>) -> Result<String> {
-    let own = harness
-        .map(|folder| folder.join("agents").join(name))
-        .filter(|path| path.exists());
+    let own = harness.map(|folder| folder.join("agents").join(name)).filter(|path| path.exists());
     if let Some(path) = own {
         return std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()));
     }
     let file = BUILT_IN.get_file(name).and_then(|file| file.contents_utf8());
-    Ok(file
-        .with_context(|| format!("agents/{name} is missing"))?
-        .to_owned())
+    Ok(file.with_context(|| format!("agents/{name} is missing"))?.to_owned())
 }
 
 /// The words of a command line: spaces part them, quotes and backslashes keep them together, as in a shell.
@@ -522,10 +464,7 @@ fn words(line: &str) -> Result<Vec<String>> {
 
 /// Writes the prompt where the agent can read it, under a name that nothing else can have taken.
 fn write_prompt(workspace: &Workspace, prompt: &str) -> Result<PathBuf> {
-    let file = tempfile::Builder::new()
-        .prefix("task-")
-        .suffix(".md")
-        .tempfile_in(workspace.tmp());
+    let file = tempfile::Builder::new().prefix("task-").suffix(".md").tempfile_in(workspace.tmp());
     let mut file = file.context("failed to write the prompt")?;
     file.write_all(prompt.as_bytes())?;
     Ok(file.keep()?.1)
@@ -537,13 +476,8 @@ fn homes(program: &Path) -> Vec<PathBuf> {
     let Ok(real) = program.canonicalize() else {
         return homes;
     };
-    let modules = real
-        .ancestors()
-        .filter(|path| path.file_name().is_some_and(|name| name == "node_modules"));
-    let venv = real
-        .ancestors()
-        .take(4)
-        .find(|path| path.join("pyvenv.cfg").exists());
+    let modules = real.ancestors().filter(|path| path.file_name().is_some_and(|name| name == "node_modules"));
+    let venv = real.ancestors().take(4).find(|path| path.join("pyvenv.cfg").exists());
     homes.extend(modules.last().or(venv).map(Path::to_owned));
     homes.push(real);
     homes
@@ -556,12 +490,7 @@ fn is_secret(key: &Key) -> bool {
 
 /// Whether a file of `patch` holds `key`.
 fn leaks(patch: &Patch, key: &Key) -> bool {
-    is_secret(key)
-        && patch
-            .0
-            .values()
-            .flatten()
-            .any(|file| file.content.contains_str(key.reveal()))
+    is_secret(key) && patch.0.values().flatten().any(|file| file.content.contains_str(key.reveal()))
 }
 
 #[cfg(test)]
@@ -585,17 +514,8 @@ mod tests {
         for name in presets() {
             assert!(is_command(name));
             let plain = preset(name, None).unwrap();
-            assert!(
-                !plain.remedy.is_empty() && !plain.about.is_empty() && !plain.keys.is_empty(),
-                "{name}"
-            );
-            assert!(
-                plain
-                    .argv
-                    .iter()
-                    .any(|word| word == "{prompt}" || word == "{prompt_file}"),
-                "{name}"
-            );
+            assert!(!plain.remedy.is_empty() && !plain.about.is_empty() && !plain.keys.is_empty(), "{name}");
+            assert!(plain.argv.iter().any(|word| word == "{prompt}" || word == "{prompt_file}"), "{name}");
             assert!(plain.argv.iter().any(|word| word == OPTIONS), "{name}");
             let chosen = preset(&format!("{name}:some/model:1"), None).unwrap();
             assert!(chosen.argv.iter().any(|word| word == "some/model:1"), "{name}");
@@ -612,9 +532,6 @@ mod tests {
         };
         assert!(leaks(&patch("x = 'sk-0123456789'"), &key));
         assert!(!leaks(&patch("x = 1"), &key));
-        assert!(!leaks(
-            &patch("http://localhost"),
-            &Key::new("http://localhost").unwrap()
-        ));
+        assert!(!leaks(&patch("http://localhost"), &Key::new("http://localhost").unwrap()));
     }
 }

@@ -36,10 +36,7 @@ const LONGEST_REPLY: usize = 8 << 20;
 const DEFAULT_OUTPUT: u64 = 32_000;
 
 /// The size taken for granted of a model that no table knows.
-const UNKNOWN_SIZE: Size = Size {
-    context: 32_768,
-    max_output: 8_192,
-};
+const UNKNOWN_SIZE: Size = Size { context: 32_768, max_output: 8_192 };
 
 /// How often one call is tried.
 const TRIES: u32 = 4;
@@ -109,9 +106,7 @@ impl Llm {
             size.context = context;
         }
         let most = size.max_output.min(DEFAULT_OUTPUT).min(size.context / 2);
-        let max_output = settings
-            .max_output
-            .unwrap_or_else(|| u32::try_from(most).unwrap_or(u32::MAX));
+        let max_output = settings.max_output.unwrap_or_else(|| u32::try_from(most).unwrap_or(u32::MAX));
         Ok(Llm {
             client: client(&target, settings.key.as_ref())?,
             name: settings.model,
@@ -160,10 +155,7 @@ impl Llm {
                 return nothing(format!("{} (tried {TRIES} times)", trouble.reason), false);
             }
             if room < self.max_output / 2 {
-                let reason = format!(
-                    "{}; another try would cost more than was reserved",
-                    trouble.reason
-                );
+                let reason = format!("{}; another try would cost more than was reserved", trouble.reason);
                 return nothing(reason, false);
             }
             if Instant::now() + wait >= deadline {
@@ -182,10 +174,7 @@ impl Llm {
     async fn call(&self, prompt: &Prompt, room: u32, heard: &mut Heard) -> Result<(), Trouble> {
         let model = ModelIden::new(self.target.adapter, self.target.name.as_str());
         let options = self.options(room);
-        let stream = self
-            .client
-            .exec_chat_stream(model, request(prompt), Some(&options))
-            .await;
+        let stream = self.client.exec_chat_stream(model, request(prompt), Some(&options)).await;
         let mut stream = stream.map_err(|error| self.trouble(error))?.stream;
         let floor = memory();
         let mut watch = tokio::time::interval(WATCH);
@@ -240,11 +229,7 @@ impl Llm {
                 Some(StopReason::ContentFilter(_)) => format!("{} refused to answer", self.name),
                 _ => format!("{} answered with nothing", self.name),
             };
-            return Proposal::Nothing {
-                reason: self.safe(&reason),
-                spent,
-                permanent: false,
-            };
+            return Proposal::Nothing { reason: self.safe(&reason), spent, permanent: false };
         }
         // A reply goes into the ledger; a server that echoes its request must not carry the key there.
         let text = match &self.key {
@@ -342,11 +327,7 @@ impl Heard {
 
 fn request(prompt: &Prompt) -> ChatRequest {
     let request = ChatRequest::new(vec![ChatMessage::user(prompt.user.as_str())]);
-    if prompt.system.is_empty() {
-        request
-    } else {
-        request.with_system(prompt.system.as_str())
-    }
+    if prompt.system.is_empty() { request } else { request.with_system(prompt.system.as_str()) }
 }
 
 /// Bytes of a prompt on the wire, the roles and markers around them included.
@@ -382,12 +363,7 @@ enum Cure {
 impl Llm {
     fn trouble(&self, error: genai::Error) -> Trouble {
         match error {
-            genai::Error::HttpError {
-                status,
-                body,
-                headers,
-                ..
-            } => {
+            genai::Error::HttpError { status, body, headers, .. } => {
                 let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
                 let wait = header("retry-after-ms")
                     .and_then(|text| Some(text.parse::<f64>().ok()? / 1e3))
@@ -423,14 +399,8 @@ impl Llm {
         let (reason, cure) = match status {
             // What is said of a wrong key may quote it.
             401 if self.key.is_none() => (format!("{name} needs a key: set {variable}"), Cure::None),
-            401 => (
-                format!("the key for {name} is not accepted (401): check {variable}"),
-                Cure::None,
-            ),
-            402 => (
-                format!("the account for {name} has no credit (402): {said}"),
-                Cure::None,
-            ),
+            401 => (format!("the key for {name} is not accepted (401): check {variable}"), Cure::None),
+            402 => (format!("the account for {name} has no credit (402): {said}"), Cure::None),
             403 => (
                 format!(
                     "the key for {name} may not be used for this (403): check {variable} and its rights: {said}"
@@ -442,67 +412,36 @@ impl Llm {
                 format!("there is no such model or address (404): check the name {name}: {said}"),
                 Cure::None,
             ),
-            429 if out_of_credit(&said) => (
-                format!("the account for {name} has no credit (429): {said}"),
-                Cure::None,
-            ),
-            429 => (
-                format!("{name} is asked too often (429): {said}"),
-                Cure::Retry(wait),
-            ),
-            500..=599 => (
-                format!("{name} has a fault of its own ({status}): {said}"),
-                Cure::Retry(wait),
-            ),
-            408 | 409 | 425 => (
-                format!("{name} did not take the request ({status}): {said}"),
-                Cure::AnotherTime,
-            ),
+            429 if out_of_credit(&said) => {
+                (format!("the account for {name} has no credit (429): {said}"), Cure::None)
+            }
+            429 => (format!("{name} is asked too often (429): {said}"), Cure::Retry(wait)),
+            500..=599 => (format!("{name} has a fault of its own ({status}): {said}"), Cure::Retry(wait)),
+            408 | 409 | 425 => {
+                (format!("{name} did not take the request ({status}): {said}"), Cure::AnotherTime)
+            }
             300..=399 => (
                 format!(
                     "{name} sends the request elsewhere ({status}), where the key may not follow: give --base-url the right address"
                 ),
                 Cure::None,
             ),
-            _ => (
-                format!("{name} refuses the request ({status}): {said}"),
-                Cure::None,
-            ),
+            _ => (format!("{name} refuses the request ({status}): {said}"), Cure::None),
         };
-        Trouble {
-            reason,
-            cure,
-            billed: false,
-        }
+        Trouble { reason, cure, billed: false }
     }
 
     /// The server sent an error within its reply.
     fn refused_midway(&self, said: &str) -> Trouble {
-        let lasting = [
-            "invalid_request",
-            "authentication",
-            "permission",
-            "not_found",
-            "insufficient_quota",
-        ];
+        let lasting = ["invalid_request", "authentication", "permission", "not_found", "insufficient_quota"];
         let (reason, cure) = if too_long(said) {
             (self.does_not_fit(&brief(&message(said))), Cure::None)
         } else {
-            let cure = if lasting.iter().any(|word| said.contains(word)) {
-                Cure::None
-            } else {
-                Cure::Retry(None)
-            };
-            (
-                format!("{} broke off with an error: {}", self.name, brief(&message(said))),
-                cure,
-            )
+            let cure =
+                if lasting.iter().any(|word| said.contains(word)) { Cure::None } else { Cure::Retry(None) };
+            (format!("{} broke off with an error: {}", self.name, brief(&message(said))), cure)
         };
-        Trouble {
-            reason,
-            cure,
-            billed: true,
-        }
+        Trouble { reason, cure, billed: true }
     }
 
     fn does_not_fit(&self, said: &str) -> String {
@@ -520,11 +459,7 @@ impl Llm {
             "is the network up, and a proxy needed?"
         };
         Trouble {
-            reason: format!(
-                "{} cannot be reached: {} {remedy}",
-                self.name,
-                brief(&chain(error))
-            ),
+            reason: format!("{} cannot be reached: {} {remedy}", self.name, brief(&chain(error))),
             cure: Cure::Retry(None),
             billed: false,
         }
@@ -607,13 +542,9 @@ fn too_long(said: &str) -> bool {
 
 fn out_of_credit(said: &str) -> bool {
     let said = said.to_lowercase();
-    [
-        "insufficient_quota",
-        "credit balance",
-        "exceeded your current quota",
-    ]
-    .iter()
-    .any(|sign| said.contains(sign))
+    ["insufficient_quota", "credit balance", "exceeded your current quota"]
+        .iter()
+        .any(|sign| said.contains(sign))
 }
 
 /// An error and what caused it.
@@ -627,9 +558,7 @@ fn retry_after(header: &str) -> Option<Duration> {
     if let Ok(seconds) = header.trim().parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(header.trim())
-        .ok()?;
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(header.trim()).ok()?;
     Some(Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default())
 }
 
@@ -697,9 +626,8 @@ impl Key {
         let size = TELLTALE.min(key.len());
         let (mut safe, mut at) = (Vec::with_capacity(text.len()), 0);
         while at < text.len() {
-            let hit = text[at..]
-                .get(..size)
-                .is_some_and(|part| key.windows(size).any(|window| window == part));
+            let hit =
+                text[at..].get(..size).is_some_and(|part| key.windows(size).any(|window| window == part));
             if !hit {
                 safe.push(text[at]);
                 at += 1;
@@ -732,21 +660,13 @@ struct Provider {
 }
 
 const fn provider(name: &'static str, adapter: AdapterKind, variable: Option<&'static str>) -> Provider {
-    Provider {
-        name,
-        adapter,
-        variable,
-    }
+    Provider { name, adapter, variable }
 }
 
 const PROVIDERS: &[Provider] = &[
     provider("openai", AdapterKind::OpenAI, Some("OPENAI_API_KEY")),
     // What OpenAI's newer models speak anyway; by name for other servers that do.
-    provider(
-        "openai-responses",
-        AdapterKind::OpenAIResp,
-        Some("OPENAI_API_KEY"),
-    ),
+    provider("openai-responses", AdapterKind::OpenAIResp, Some("OPENAI_API_KEY")),
     provider("anthropic", AdapterKind::Anthropic, Some("ANTHROPIC_API_KEY")),
     provider("gemini", AdapterKind::Gemini, Some("GEMINI_API_KEY")),
     provider("openrouter", AdapterKind::OpenRouter, Some("OPENROUTER_API_KEY")),
@@ -775,23 +695,15 @@ struct Target {
 impl Target {
     fn parse(model: &str, base_url: Option<&str>) -> Result<Target> {
         let shape = "models are named PROVIDER/NAME, or PROVIDER@URL/NAME for another server";
-        let at = model
-            .find(['/', '@'])
-            .with_context(|| format!("{model:?} is no model: {shape}"))?;
+        let at = model.find(['/', '@']).with_context(|| format!("{model:?} is no model: {shape}"))?;
         let (name, rest) = (&model[..at], &model[at + 1..]);
         let names = PROVIDERS.iter().map(|provider| provider.name).collect::<Vec<_>>();
         let provider = PROVIDERS.iter().find(|provider| provider.name == name);
         let provider = provider.with_context(|| {
-            format!(
-                "no provider is called {name:?}; there are {}: {shape}",
-                names.join(", ")
-            )
+            format!("no provider is called {name:?}; there are {}: {shape}", names.join(", "))
         })?;
         let (url, name) = if model.as_bytes()[at] == b'@' {
-            ensure!(
-                base_url.is_none(),
-                "{model:?} names a server already, so --base-url cannot"
-            );
+            ensure!(base_url.is_none(), "{model:?} names a server already, so --base-url cannot");
             let (url, name) = split_url(rest).with_context(|| format!("{model:?} is no model: {shape}"))?;
             (Some(url), name)
         } else {
@@ -813,12 +725,7 @@ impl Target {
             },
             adapter => adapter,
         };
-        Ok(Target {
-            adapter,
-            name: name.to_owned(),
-            url,
-            variable,
-        })
+        Ok(Target { adapter, name: name.to_owned(), url, variable })
     }
 
     /// Whether the server is on this machine, and so costs nothing.
@@ -855,9 +762,7 @@ fn split_url(text: &str) -> Option<(&str, &str)> {
 }
 
 fn checked_url(url: &str) -> Result<String> {
-    let rest = url
-        .strip_prefix("https://")
-        .or_else(|| url.strip_prefix("http://"));
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let rest =
         rest.with_context(|| format!("{url:?} is no address: it must begin with https:// or http://"))?;
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -868,19 +773,12 @@ fn checked_url(url: &str) -> Result<String> {
         );
     }
     ensure!(!host.is_empty(), "{url:?} is no address: it names no host");
-    ensure!(
-        !rest.contains(['?', '#']),
-        "{url:?} is no address of a server: it holds a query"
-    );
+    ensure!(!rest.contains(['?', '#']), "{url:?} is no address of a server: it holds a query");
     Ok(format!("{}/", url.trim_end_matches('/')))
 }
 
 fn is_loopback(url: &str) -> bool {
-    let host = url
-        .split("://")
-        .nth(1)
-        .and_then(|rest| rest.split('/').next())
-        .unwrap_or_default();
+    let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
@@ -904,10 +802,7 @@ fn client(target: &Target, key: Option<&Key>) -> Result<Client> {
         Some(url) => ProviderConfig::from((Endpoint::from_owned(url.as_str()), key)),
         None => ProviderConfig::from(key),
     };
-    let client = Client::builder()
-        .with_reqwest(http)
-        .append_provider_config(target.adapter, config)
-        .build();
+    let client = Client::builder().with_reqwest(http).append_provider_config(target.adapter, config).build();
     client.context("failed to set up the client")
 }
 
@@ -927,13 +822,7 @@ mod tests {
         let custom = Some(CUSTOM_KEY_VARIABLE);
         check("openai/gpt-4.1", None, "gpt-4.1", Some("OPENAI_API_KEY"), false);
         check("ollama/qwen3:8b", None, "qwen3:8b", None, true);
-        check(
-            "openrouter/qwen/qwen3-max",
-            None,
-            "qwen/qwen3-max",
-            Some("OPENROUTER_API_KEY"),
-            false,
-        );
+        check("openrouter/qwen/qwen3-max", None, "qwen/qwen3-max", Some("OPENROUTER_API_KEY"), false);
         check(
             "openai@http://127.0.0.1:8080/v1/org/name",
             Some("http://127.0.0.1:8080/v1/"),
@@ -941,13 +830,7 @@ mod tests {
             custom,
             true,
         );
-        check(
-            "openai@http://[::1]:80/name",
-            Some("http://[::1]:80/"),
-            "name",
-            custom,
-            true,
-        );
+        check("openai@http://[::1]:80/name", Some("http://[::1]:80/"), "name", custom, true);
         check(
             "anthropic@https://127.0.0.1.example.org/a/v2/m",
             Some("https://127.0.0.1.example.org/a/v2/"),
@@ -971,9 +854,7 @@ mod tests {
         ] {
             assert!(Target::parse(model, None).is_err(), "{model}");
         }
-        let error = Target::parse("openai@http://me:secret@host/v1/m", None)
-            .err()
-            .unwrap();
+        let error = Target::parse("openai@http://me:secret@host/v1/m", None).err().unwrap();
         assert!(!format!("{error:#}").contains("secret"), "{error:#}");
     }
 

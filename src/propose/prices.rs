@@ -62,11 +62,7 @@ pub struct Size {
 
 impl Price {
     /// Of a server that costs nothing: one on this machine.
-    pub const FREE: Price = Price {
-        input: 0.0,
-        cached: 0.0,
-        output: 0.0,
-    };
+    pub const FREE: Price = Price { input: 0.0, cached: 0.0, output: 0.0 };
 
     /// The dollars for these tokens, `cached` of the prompt's having come out of the provider's cache.
     pub fn spent(&self, prompt_tokens: u64, cached: u64, completion_tokens: u64) -> Spent {
@@ -75,19 +71,11 @@ impl Price {
             + tokens(cached) * self.cached
             + tokens(completion_tokens) * self.output)
             / 1e6;
-        Spent {
-            prompt_tokens,
-            completion_tokens,
-            usd,
-            estimated: false,
-        }
+        Spent { prompt_tokens, completion_tokens, usd, estimated: false }
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "token counts are far below 2^52, where f64 is exact"
-)]
+#[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52, where f64 is exact")]
 fn tokens(count: u64) -> f64 {
     count as f64
 }
@@ -98,26 +86,16 @@ impl FromStr for Price {
     /// Reads `IN,OUT`, the dollars per million tokens sent and received.
     fn from_str(text: &str) -> Result<Price> {
         let remedy = "write dollars per million tokens sent and received, as in --price 0.25,2";
-        let (input, output) = text
-            .split_once(',')
-            .with_context(|| format!("{text:?} is no price: {remedy}"))?;
+        let (input, output) =
+            text.split_once(',').with_context(|| format!("{text:?} is no price: {remedy}"))?;
         let number = |word: &str| -> Result<f64> {
-            let number: f64 = word
-                .trim()
-                .parse()
-                .with_context(|| format!("{word:?} is no number: {remedy}"))?;
-            ensure!(
-                number.is_finite() && number >= 0.0,
-                "{word:?} is no price: {remedy}"
-            );
+            let number: f64 =
+                word.trim().parse().with_context(|| format!("{word:?} is no number: {remedy}"))?;
+            ensure!(number.is_finite() && number >= 0.0, "{word:?} is no price: {remedy}");
             Ok(number)
         };
         let (input, output) = (number(input)?, number(output)?);
-        Ok(Price {
-            input,
-            cached: input,
-            output,
-        })
+        Ok(Price { input, cached: input, output })
     }
 }
 
@@ -130,9 +108,7 @@ impl fmt::Display for Price {
 impl Prices {
     /// The table in the folder `harness`, or else the one that ships.
     pub fn load(harness: Option<&Path>) -> Result<Prices> {
-        let own = harness
-            .map(|folder| folder.join(FILE))
-            .filter(|path| path.exists());
+        let own = harness.map(|folder| folder.join(FILE)).filter(|path| path.exists());
         match own {
             None => Prices::parse(BUILT_IN).context("the built-in prices.toml is broken"),
             Some(path) => {
@@ -157,20 +133,11 @@ impl Prices {
 
     /// The price and size of `model`, a name as `--model` has it.
     pub fn of(&self, model: &str) -> Option<(Price, Size)> {
-        let name = model
-            .strip_prefix("openrouter/")
-            .map_or_else(|| model.to_owned(), routed);
+        let name = model.strip_prefix("openrouter/").map_or_else(|| model.to_owned(), routed);
         let fits = |row: &&Row| Glob::new(&row.name).is_ok_and(|glob| glob.compile_matcher().is_match(&name));
         let row = self.models.iter().filter(fits).max_by_key(|row| row.name.len())?;
-        let price = Price {
-            input: row.input,
-            cached: row.cached.unwrap_or(row.input),
-            output: row.output,
-        };
-        let size = Size {
-            context: row.context,
-            max_output: row.max_output,
-        };
+        let price = Price { input: row.input, cached: row.cached.unwrap_or(row.input), output: row.output };
+        let size = Size { context: row.context, max_output: row.max_output };
         Some((price, size))
     }
 }
@@ -225,11 +192,7 @@ mod tests {
 
     #[test]
     fn cached_tokens_are_cheaper_and_never_more_than_were_sent() {
-        let price = Price {
-            input: 1.0,
-            cached: 0.1,
-            output: 10.0,
-        };
+        let price = Price { input: 1.0, cached: 0.1, output: 10.0 };
         let usd = |cached| price.spent(1_000_000, cached, 100_000).usd;
         assert!((usd(0) - 2.0).abs() < 1e-9);
         assert!((usd(500_000) - 1.55).abs() < 1e-9);
@@ -239,11 +202,7 @@ mod tests {
     #[test]
     fn every_row_that_ships_is_sound() {
         for row in &Prices::load(None).unwrap().models {
-            assert!(
-                row.context > row.max_output || row.name.contains("haiku-5-5"),
-                "{}",
-                row.name
-            );
+            assert!(row.context > row.max_output || row.name.contains("haiku-5-5"), "{}", row.name);
             assert!(row.cached.unwrap_or(0.0) <= row.input, "{}", row.name);
         }
     }

@@ -26,21 +26,14 @@ pub struct Replay {
 impl Replay {
     /// Opens a run's folder, or a folder of replies.
     pub fn open(path: &Path) -> Result<Replay> {
-        let answers = if path.join(ledger::FILE).exists() {
-            recorded(path)?
-        } else {
-            scripted(path)?
-        };
+        let answers = if path.join(ledger::FILE).exists() { recorded(path)? } else { scripted(path)? };
         ensure!(
             !answers.is_empty(),
             "{} holds nothing to replay: neither a {} with replies nor files 1.md, 2.md, …",
             path.display(),
             ledger::FILE
         );
-        Ok(Replay {
-            name: format!("replay:{}", path.display()),
-            answers,
-        })
+        Ok(Replay { name: format!("replay:{}", path.display()), answers })
     }
 
     /// Leaves out the first `answers`, which a resumed run has had already.
@@ -52,25 +45,14 @@ impl Replay {
 /// The answers in a run's ledger.
 fn recorded(folder: &Path) -> Result<VecDeque<Proposal>> {
     let answer = |event| match event {
-        Event::Replied {
-            text,
-            edits: Some(patch),
-            ..
-        } => Some(Proposal::Edits {
-            patch,
-            transcript: text,
-            spent: Spent::default(),
-        }),
-        Event::Replied {
-            text, edits: None, ..
-        } => Some(reply(text)),
+        Event::Replied { text, edits: Some(patch), .. } => {
+            Some(Proposal::Edits { patch, transcript: text, spent: Spent::default() })
+        }
+        Event::Replied { text, edits: None, .. } => Some(reply(text)),
         _ => None,
     };
     let records = Ledger::read(folder)?;
-    Ok(records
-        .into_iter()
-        .filter_map(|record| answer(record.event))
-        .collect())
+    Ok(records.into_iter().filter_map(|record| answer(record.event)).collect())
 }
 
 /// The replies in files named by number.
@@ -79,9 +61,7 @@ fn scripted(folder: &Path) -> Result<VecDeque<Proposal>> {
     let mut files = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
-        let number = path
-            .file_stem()
-            .and_then(|stem| stem.to_str()?.parse::<u32>().ok());
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u32>().ok());
         if let (Some(number), Some("md")) = (number, path.extension().and_then(|end| end.to_str())) {
             files.insert(number, path);
         }
@@ -97,10 +77,7 @@ fn read(path: &Path) -> Result<String> {
 }
 
 fn reply(text: String) -> Proposal {
-    Proposal::Reply {
-        text,
-        spent: Spent::default(),
-    }
+    Proposal::Reply { text, spent: Spent::default() }
 }
 
 impl Proposer for Replay {
@@ -146,13 +123,9 @@ mod tests {
     #[test]
     fn scripted_replies_come_in_the_order_of_their_numbers() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("10.md", "ten"),
-            ("2.md", "two"),
-            ("1.md", "one"),
-            ("notes.md", "no"),
-            ("3.txt", "no"),
-        ] {
+        for (name, text) in
+            [("10.md", "ten"), ("2.md", "two"), ("1.md", "one"), ("notes.md", "no"), ("3.txt", "no")]
+        {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let mut replay = Replay::open(folder.path()).unwrap();
@@ -168,10 +141,7 @@ mod tests {
             attempt: 1,
             text: text.to_owned(),
             edits,
-            spent: Spent {
-                usd: 1.0,
-                ..Spent::default()
-            },
+            spent: Spent { usd: 1.0, ..Spent::default() },
             seconds: 1.0,
         };
         ledger.write(replied("first", None)).unwrap();

@@ -45,9 +45,7 @@ async fn ask(linter: &Linter, suite: &Suite, verifier: &Verifier) -> Result<Opti
     if !configured || !installed {
         return Ok(None);
     }
-    let finished = verifier
-        .tool(&linter.argv, &suite.dir, SECONDS, &workspace)
-        .await?;
+    let finished = verifier.tool(&linter.argv, &suite.dir, SECONDS, &workspace).await?;
     if let Some(speaker) = linter.speaks {
         let mut found = compilers::read(speaker, &finished, &Place::new(&workspace.tree(), &suite.dir))?;
         for diagnostic in &mut found {

@@ -55,13 +55,7 @@ struct Candidate {
 impl Repair {
     /// A proposer with the embedded rules, or those in the harness folder `overrides`.
     pub fn new(overrides: Option<&Path>) -> Result<Repair> {
-        Ok(Repair {
-            rules: Rules::load(overrides)?,
-            search: None,
-            builds: 0,
-            hinted: false,
-            linted: false,
-        })
+        Ok(Repair { rules: Rules::load(overrides)?, search: None, builds: 0, hinted: false, linted: false })
     }
 
     async fn answer(&mut self, ask: &Ask<'_>) -> Result<Proposal> {
@@ -80,11 +74,7 @@ impl Repair {
                 transcript: candidate.applied.join("\n"),
                 spent: Spent::default(),
             },
-            None => Proposal::Nothing {
-                reason: self.reason(ask),
-                spent: Spent::default(),
-                permanent: true,
-            },
+            None => Proposal::Nothing { reason: self.reason(ask), spent: Spent::default(), permanent: true },
         })
     }
 
@@ -93,9 +83,8 @@ impl Repair {
         let editable = Editable::new(ask.verifier)?;
         let read = |path: &RepoPath| editable.read(path);
         let rules = &self.rules;
-        let search = self
-            .search
-            .get_or_insert_with(|| Search::new(&ask.baseline.run.diagnostics, rules, &read));
+        let search =
+            self.search.get_or_insert_with(|| Search::new(&ask.baseline.run.diagnostics, rules, &read));
         let mut longest = Duration::ZERO;
         while self.builds < BUILDS
             && Instant::now() + longest < end
@@ -106,10 +95,7 @@ impl Repair {
             let run = ask.verifier.build_only(&trial.patch).await?;
             longest = longest.max(begin.elapsed());
             if run.built {
-                return Ok(Some(Candidate {
-                    patch: trial.patch,
-                    applied: trial.applied,
-                }));
+                return Ok(Some(Candidate { patch: trial.patch, applied: trial.applied }));
             }
             search.learn(trial, &run, rules, &read);
         }
@@ -136,10 +122,9 @@ impl Repair {
         for advice in lint::run(&self.rules, ask.verifier).await? {
             let found = match advice {
                 Advice::Offers(errors) => self.first_that_passes(ask, &errors, end).await?,
-                Advice::Changes(command, patch) => passes(ask, &patch).await?.then(|| Candidate {
-                    patch,
-                    applied: vec![command],
-                }),
+                Advice::Changes(command, patch) => {
+                    passes(ask, &patch).await?.then(|| Candidate { patch, applied: vec![command] })
+                }
             };
             if found.is_some() {
                 return Ok(found);
@@ -163,10 +148,7 @@ impl Repair {
                 break;
             };
             if passes(ask, &trial.patch).await? {
-                return Ok(Some(Candidate {
-                    patch: trial.patch,
-                    applied: trial.applied,
-                }));
+                return Ok(Some(Candidate { patch: trial.patch, applied: trial.applied }));
             }
         }
         Ok(None)
@@ -218,10 +200,7 @@ struct Editable<'a> {
 
 impl<'a> Editable<'a> {
     fn new(verifier: &'a Verifier) -> Result<Editable<'a>> {
-        Ok(Editable {
-            verifier,
-            protected: verifier.protected()?,
-        })
+        Ok(Editable { verifier, protected: verifier.protected()? })
     }
 
     /// A file that belongs to the repository, is no test or configuration, no link and not huge.
@@ -247,10 +226,7 @@ fn errors_of(test: &TestResult, editable: &Editable) -> Vec<Diagnostic> {
     let Some(place) = test.frames.iter().find(may_be_edited) else {
         return Vec::new();
     };
-    let lines = test
-        .message
-        .lines()
-        .map(|line| line.trim_start_matches("E ").trim());
+    let lines = test.message.lines().map(|line| line.trim_start_matches("E ").trim());
     let lines: BTreeSet<&str> = lines.filter(|line| line.contains("Error: ")).collect();
     let error = |line| Diagnostic::error(Some(place.clone()), text::clip(line, 500));
     lines.into_iter().take(3).map(error).collect()

@@ -74,11 +74,7 @@ enum Change {
     /// Deletes the error's line if the expression matches it.
     Delete { delete: String },
     /// Inserts a line before or after the first match, or as the first line.
-    Insert {
-        insert: String,
-        before: Option<String>,
-        after: Option<String>,
-    },
+    Insert { insert: String, before: Option<String>, after: Option<String> },
     /// Replaces the word by those of the file that look like it.
     Nearest { nearest: String },
 }
@@ -138,11 +134,7 @@ impl Rules {
         let line = format!("{} {}", error.code, error.message);
         let is = |pattern: &Option<Pattern>| pattern.as_ref().is_some_and(|p| p.0.is_match(&line));
         let stages = self.about(error).map(|language| match language {
-            Language {
-                late: None,
-                early: None,
-                ..
-            } => 0,
+            Language { late: None, early: None, .. } => 0,
             language if is(&language.late) => 0,
             language if is(&language.early) => 2,
             _ => 1,
@@ -191,12 +183,7 @@ impl Language {
         let spot = Spot::new(text, location.line, location.column);
         for change in &rule.changes {
             for (start, end, text) in change.edits(&fill, &spot) {
-                let part = Replacement {
-                    file: location.file.clone(),
-                    start,
-                    end,
-                    text,
-                };
+                let part = Replacement { file: location.file.clone(), start, end, text };
                 found.push(Suggestion {
                     message: change.says().to_owned(),
                     applicability: change.applicability(),
@@ -236,22 +223,12 @@ impl Change {
             Change::Delete { delete } => {
                 let matches = fill.regex(delete).is_some_and(|find| find.is_match(spot.line()));
                 let end = spot.text.len().min(spot.line_end + 1);
-                matches
-                    .then(|| (spot.line_start, end, String::new()))
-                    .into_iter()
-                    .collect()
+                matches.then(|| (spot.line_start, end, String::new())).into_iter().collect()
             }
-            Change::Insert {
-                insert,
-                before,
-                after,
-            } => {
+            Change::Insert { insert, before, after } => {
                 let line = format!("{}\n", fill.text(insert));
                 let at = insertion(before.as_deref(), after.as_deref(), fill, spot.text);
-                at.filter(|_| !spot.text.contains(&line))
-                    .map(|at| (at, at, line))
-                    .into_iter()
-                    .collect()
+                at.filter(|_| !spot.text.contains(&line)).map(|at| (at, at, line)).into_iter().collect()
             }
         }
     }
@@ -259,11 +236,7 @@ impl Change {
 
 fn replace(find: &str, with: &str, fill: &Fill, spot: &Spot) -> Option<(usize, usize, String)> {
     let find = fill.regex(find)?;
-    Some(expand(
-        &spot.in_line(&find)?,
-        spot.line_start,
-        &fill.replacement(with),
-    ))
+    Some(expand(&spot.in_line(&find)?, spot.line_start, &fill.replacement(with)))
 }
 
 fn above(declared: &str, with: &str, fill: &Fill, spot: &Spot) -> Option<(usize, usize, String)> {
@@ -289,10 +262,7 @@ fn nearest_words(word: &str, spot: &Spot) -> Vec<(usize, usize, String)> {
         return Vec::new();
     };
     let (start, end) = (spot.line_start + range.start, spot.line_start + range.end);
-    like(word, spot.text)
-        .into_iter()
-        .map(|like| (start, end, like))
-        .collect()
+    like(word, spot.text).into_iter().map(|like| (start, end, like)).collect()
 }
 
 /// The texts of placeholders.
@@ -301,11 +271,7 @@ struct Fill<'a>(BTreeMap<&'a str, &'a str>);
 impl<'a> Fill<'a> {
     fn new(regex: &'a Regex, captures: &Captures<'a>) -> Fill<'a> {
         let names = regex.capture_names().flatten();
-        Fill(
-            names
-                .filter_map(|name| Some((name, captures.name(name)?.as_str())))
-                .collect(),
-        )
+        Fill(names.filter_map(|name| Some((name, captures.name(name)?.as_str()))).collect())
     }
 
     /// The template with the texts as they are.
@@ -320,11 +286,7 @@ impl<'a> Fill<'a> {
 
     fn regex(&self, template: &str) -> Option<Regex> {
         let pattern = self.fill(template, regex::escape);
-        RegexBuilder::new(&pattern)
-            .multi_line(true)
-            .size_limit(1 << 20)
-            .build()
-            .ok()
+        RegexBuilder::new(&pattern).multi_line(true).size_limit(1 << 20).build().ok()
     }
 
     fn fill(&self, template: &str, show: impl Fn(&str) -> String) -> String {
@@ -395,11 +357,7 @@ fn like(word: &str, text: &str) -> Vec<String> {
         }
     }
     found.sort_by_key(|(far, _)| *far);
-    found
-        .into_iter()
-        .take(LIKE)
-        .map(|(_, other)| other.to_owned())
-        .collect()
+    found.into_iter().take(LIKE).map(|(_, other)| other.to_owned()).collect()
 }
 
 /// How many letters are inserted, left out, changed or swapped with their neighbour (optimal string alignment);
@@ -433,11 +391,7 @@ mod tests {
     /// Asserts what rules make of `text` when a tool says `message` about a place in it.
     fn check(file: &str, (line, column): (u32, u32), message: &str, text: &str, expected: &[&str]) {
         let rules = Rules::load(None).unwrap();
-        let place = Location {
-            file: file.into(),
-            line,
-            column,
-        };
+        let place = Location { file: file.into(), line, column };
         let error = Diagnostic::error(Some(place), message);
         let after = |suggestion: Suggestion| {
             let part = &suggestion.parts[0];
@@ -461,10 +415,7 @@ mod tests {
             (3, 2),
             "declared and not used: b",
             "package a\nfunc f() {\n\tb := g()\n}\n",
-            &[
-                "package a\nfunc f() {\n\t_ := g()\n}\n",
-                "package a\nfunc f() {\n\t_ = g()\n}\n",
-            ],
+            &["package a\nfunc f() {\n\t_ := g()\n}\n", "package a\nfunc f() {\n\t_ = g()\n}\n"],
         );
         check(
             "a.go",
@@ -494,10 +445,7 @@ mod tests {
             (1, 20),
             "incompatible types: possible lossy conversion from long to int",
             "int a = Math.round(b * c);\n",
-            &[
-                "int a = (int) Math.round(b * c);\n",
-                "int a = (int) (Math.round(b * c));\n",
-            ],
+            &["int a = (int) Math.round(b * c);\n", "int a = (int) (Math.round(b * c));\n"],
         );
         check(
             "a.ts",
@@ -523,44 +471,22 @@ mod tests {
                 "import json\n\"\"\"Doc.\"\"\"\nimport re\njson.loads('')\n",
             ],
         );
-        check(
-            "a.c",
-            (1, 1),
-            "‘cuont’ undeclared; did you mean ‘count’?",
-            "cuont\n",
-            &["count\n"],
-        );
+        check("a.c", (1, 1), "‘cuont’ undeclared; did you mean ‘count’?", "cuont\n", &["count\n"]);
     }
 
     #[test]
     fn places_that_do_not_exist_and_hostile_names_are_harmless() {
         check("a.go", (0, 0), "undefined: strings", "", &[]);
         check("a.go", (9, 9), "undefined: $1", "a", &[]);
-        check(
-            "a.ts",
-            (u32::MAX, u32::MAX),
-            "Cannot find name 'ab'. Did you mean '$0'?",
-            "ab",
-            &[],
-        );
-        check(
-            "a.ts",
-            (1, 2),
-            "Cannot find name 'é'. Did you mean 'ö'?",
-            "é",
-            &["ö"],
-        );
+        check("a.ts", (u32::MAX, u32::MAX), "Cannot find name 'ab'. Did you mean '$0'?", "ab", &[]);
+        check("a.ts", (1, 2), "Cannot find name 'é'. Did you mean 'ö'?", "é", &["ö"]);
         check("a.txt", (1, 1), "undefined: a", "a b", &[]);
     }
 
     #[test]
     fn spelling_mistakes_are_counted() {
-        for (a, b, far) in [
-            ("count", "cuont", 1),
-            ("skiped", "skipped", 1),
-            ("a", "a", 0),
-            ("abc", "xyz", 3),
-        ] {
+        for (a, b, far) in [("count", "cuont", 1), ("skiped", "skipped", 1), ("a", "a", 0), ("abc", "xyz", 3)]
+        {
             assert_eq!(distance(a, b, 3), far, "{a} {b}");
         }
         assert!(distance("a", "abcdef", 2) > 2);
@@ -570,11 +496,7 @@ mod tests {
     fn stages_tell_how_far_rustc_came() {
         let rules = Rules::load(None).unwrap();
         let left = |code: &str, message: &str| {
-            let place = Location {
-                file: "a.rs".into(),
-                line: 1,
-                column: 1,
-            };
+            let place = Location { file: "a.rs".into(), line: 1, column: 1 };
             let mut error = Diagnostic::error(Some(place), message);
             error.code = code.into();
             rules.stages_left(&error)

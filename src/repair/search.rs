@@ -62,11 +62,7 @@ struct Step {
 impl Search {
     /// A search that begins at the base, of which the compiler says `diagnostics`.
     pub fn new(diagnostics: &[Diagnostic], rules: &Rules, read: Read) -> Search {
-        let mut search = Search {
-            trees: Vec::new(),
-            open: Vec::new(),
-            seen: HashSet::new(),
-        };
+        let mut search = Search { trees: Vec::new(), open: Vec::new(), seen: HashSet::new() };
         search.seen.insert(hash(&Patch::default()));
         search.add(Patch::default(), Vec::new(), diagnostics, rules, read);
         search
@@ -78,24 +74,15 @@ impl Search {
             let best = (0..self.open.len()).min_by_key(|at| self.open[*at].cost)?;
             let step = self.open.remove(best);
             let tree = &self.trees[step.tree];
-            let fixes: Vec<&Fix> = step
-                .choice
-                .iter()
-                .map(|(error, fix)| &tree.offers[*error][*fix])
-                .collect();
+            let fixes: Vec<&Fix> =
+                step.choice.iter().map(|(error, fix)| &tree.offers[*error][*fix]).collect();
             let applied = suggest::apply(&fixes, &|path| current(&tree.patch, path, read));
             let mut patch = tree.patch.clone();
-            patch
-                .0
-                .extend(applied.files.into_iter().map(|(path, file)| (path, Some(file))));
+            patch.0.extend(applied.files.into_iter().map(|(path, file)| (path, Some(file))));
             if self.seen.insert(hash(&patch)) {
                 let lines = applied.fixes.iter().map(|at| fixes[*at].why.clone());
                 let applied = tree.applied.iter().cloned().chain(lines).collect();
-                return Some(Trial {
-                    patch,
-                    applied,
-                    from: step.tree,
-                });
+                return Some(Trial { patch, applied, from: step.tree });
             }
         }
     }
@@ -109,10 +96,7 @@ impl Search {
     /// was wrong before is right now.
     pub fn learn(&mut self, trial: Trial, run: &TestRun, rules: &Rules, read: Read) {
         let errors = words(&run.diagnostics);
-        let further = self.trees[trial.from]
-            .errors
-            .iter()
-            .any(|error| !errors.contains(error));
+        let further = self.trees[trial.from].errors.iter().any(|error| !errors.contains(error));
         if further {
             self.add(trial.patch, trial.applied, &run.diagnostics, rules, read);
         }
@@ -127,11 +111,7 @@ impl Search {
         read: Read,
     ) {
         let errors = suggest::errors(diagnostics);
-        let stages = errors
-            .iter()
-            .map(|error| rules.stages_left(error))
-            .max()
-            .unwrap_or(0);
+        let stages = errors.iter().map(|error| rules.stages_left(error)).max().unwrap_or(0);
         let far = errors.len() + STAGE * stages;
         let offers: Vec<Vec<Fix>> = errors
             .into_iter()
@@ -140,31 +120,16 @@ impl Search {
             .collect();
         let tree = self.trees.len();
         let choices = choices(&offers).into_iter().enumerate();
-        self.open.extend(choices.map(|(at, choice)| Step {
-            tree,
-            choice,
-            cost: far + at,
-        }));
-        self.trees.push(Tree {
-            patch,
-            applied,
-            errors: words(diagnostics),
-            offers,
-        });
+        self.open.extend(choices.map(|(at, choice)| Step { tree, choice, cost: far + at }));
+        self.trees.push(Tree { patch, applied, errors: words(diagnostics), offers });
     }
 }
 
 /// The fixes for one error, the compiler's own and those that rules know, of which each can be applied alone.
 pub fn offers(error: &Diagnostic, rules: &Rules, read: Read) -> Vec<Fix> {
     let mut error = error.clone();
-    let file = error
-        .location
-        .as_ref()
-        .and_then(|at| read(&RepoPath::new(&at.file).ok()?));
-    if let Some(text) = file
-        .as_ref()
-        .and_then(|file| std::str::from_utf8(&file.content).ok())
-    {
+    let file = error.location.as_ref().and_then(|at| read(&RepoPath::new(&at.file).ok()?));
+    if let Some(text) = file.as_ref().and_then(|file| std::str::from_utf8(&file.content).ok()) {
         let known = rules.suggest(&error, text);
         error.suggestions.extend(known);
     }
@@ -182,9 +147,7 @@ pub fn choices(offers: &[Vec<Fix>]) -> Vec<Vec<(usize, usize)>> {
     let each = || {
         let depth = offers.iter().map(Vec::len).max().unwrap_or(0);
         let of = move |fix| (0..offers.len()).map(move |error| (error, fix));
-        (0..depth)
-            .flat_map(of)
-            .filter(|(error, fix)| *fix < offers[*error].len())
+        (0..depth).flat_map(of).filter(|(error, fix)| *fix < offers[*error].len())
     };
     let otherwise = each().filter(|(_, fix)| *fix > 0).map(|(error, fix)| {
         let mut choice = all.clone();
@@ -207,9 +170,7 @@ fn current(changed: &Patch, path: &RepoPath, read: Read) -> Option<File> {
 }
 
 fn words(diagnostics: &[Diagnostic]) -> BTreeSet<String> {
-    let errors = diagnostics
-        .iter()
-        .filter(|diagnostic| diagnostic.severity == Severity::Error);
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let word = |error: &Diagnostic| {
         let file = error.location.as_ref().map_or("", |at| at.file.as_str());
         format!("{file} {} {}", error.code, error.message)

@@ -92,10 +92,7 @@ pub fn apply(fixes: &[&Fix], read: &dyn Fn(&RepoPath) -> Option<File>) -> Applie
         let content = splice(&file.content, parts);
         (content != file.content).then_some((path, File { content, ..file }))
     });
-    Applied {
-        files: changed.collect(),
-        fixes: used,
-    }
+    Applied { files: changed.collect(), fixes: used }
 }
 
 /// The parts of a fix that are not applied already; `None` when it clashes or lies outside what may be edited.
@@ -111,10 +108,7 @@ fn fits<'a>(
             touched.insert(path.clone(), (read(&path)?, Vec::new()));
         }
         let (file, accepted) = &touched[&path];
-        let own = fresh
-            .iter()
-            .filter(|(known, _)| *known == path)
-            .map(|(_, part)| *part);
+        let own = fresh.iter().filter(|(known, _)| *known == path).map(|(_, part)| *part);
         let mut others = accepted.iter().copied().chain(own);
         if !stands(part, &file.content) || others.clone().any(|other| clash(part, other)) {
             return None;
@@ -189,10 +183,7 @@ fn text_of(group: &[&Replacement]) -> String {
 /// The blanks of the line that `before` ends in, if there is nothing else in it: a line that is inserted after
 /// them takes them from its successor.
 fn indentation(before: &[u8]) -> &str {
-    let begin = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     let line = std::str::from_utf8(&before[begin..]).unwrap_or_default();
     if line.trim().is_empty() { line } else { "" }
 }
@@ -220,15 +211,8 @@ fn size(fix: &Fix) -> usize {
 }
 
 fn why(diagnostic: &Diagnostic, suggestion: &Suggestion) -> String {
-    let place = diagnostic
-        .location
-        .as_ref()
-        .map_or(String::new(), |at| format!("{at}: "));
-    let texts: Vec<String> = suggestion
-        .parts
-        .iter()
-        .map(|part| text::one_line(&part.text))
-        .collect();
+    let place = diagnostic.location.as_ref().map_or(String::new(), |at| format!("{at}: "));
+    let texts: Vec<String> = suggestion.parts.iter().map(|part| text::one_line(&part.text)).collect();
     let line = format!(
         "{place}{}: {}: `{}`",
         diagnostic.message.lines().next().unwrap_or_default(),
@@ -249,11 +233,7 @@ mod tests {
             end: *end,
             text: (*text).into(),
         };
-        Fix {
-            parts: parts.iter().map(part).collect(),
-            sure: true,
-            why: String::new(),
-        }
+        Fix { parts: parts.iter().map(part).collect(), sure: true, why: String::new() }
     }
 
     /// Asserts what becomes of `text` when `fixes` are applied, and which of them counted.
@@ -261,70 +241,31 @@ mod tests {
         let fixes: Vec<Fix> = fixes.iter().map(|parts| fix(parts)).collect();
         let fixes: Vec<&Fix> = fixes.iter().collect();
         let applied = apply(&fixes, &|_| Some(File::plain(text)));
-        let after = applied
-            .files
-            .values()
-            .next()
-            .map_or(text.as_bytes(), |file| &file.content);
+        let after = applied.files.values().next().map_or(text.as_bytes(), |file| &file.content);
         assert_eq!(String::from_utf8_lossy(after), expected);
         assert_eq!(applied.fixes, counted, "{text:?}");
     }
 
     #[test]
     fn fixes_are_applied_together_where_they_can_be() {
-        check(
-            "let a = b;",
-            &[&[(4, 4, "mut ")], &[(8, 9, "&b")]],
-            "let mut a = &b;",
-            &[0, 1],
-        );
+        check("let a = b;", &[&[(4, 4, "mut ")], &[(8, 9, "&b")]], "let mut a = &b;", &[0, 1]);
         // The library and its tests: the same words twice.
-        check(
-            "let a = b;",
-            &[&[(4, 4, "mut ")], &[(4, 4, "mut ")]],
-            "let mut a = b;",
-            &[0],
-        );
+        check("let a = b;", &[&[(4, 4, "mut ")], &[(4, 4, "mut ")]], "let mut a = b;", &[0]);
         // One fix has a part that another one brought, and a part of its own.
-        check(
-            "f(a)",
-            &[&[(2, 2, "&")], &[(2, 2, "&"), (3, 3, ".b")]],
-            "f(&a.b)",
-            &[0, 1],
-        );
+        check("f(a)", &[&[(2, 2, "&")], &[(2, 2, "&"), (3, 3, ".b")]], "f(&a.b)", &[0, 1]);
         check("f(abc)", &[&[(2, 4, "x")], &[(3, 5, "y")]], "f(xc)", &[0]);
         check("f(abc)", &[&[(2, 5, "x")], &[(2, 5, "y")]], "f(x)", &[0]);
-        check(
-            "f(abc)",
-            &[&[(2, 5, "x")], &[(2, 2, "&")], &[(5, 5, "?")]],
-            "f(&x?)",
-            &[0, 1, 2],
-        );
+        check("f(abc)", &[&[(2, 5, "x")], &[(2, 2, "&")], &[(5, 5, "?")]], "f(&x?)", &[0, 1, 2]);
         check("f(abc)", &[&[(2, 5, "x")], &[(3, 3, "&")]], "f(x)", &[0]);
         check("f(a)", &[&[(2, 2, "&")], &[(2, 2, "*")]], "f(&a)", &[0]);
         // All or none of a fix's parts.
-        check(
-            "f(a, b)",
-            &[&[(2, 3, "x")], &[(5, 6, "y"), (2, 3, "z")]],
-            "f(x, b)",
-            &[0],
-        );
+        check("f(a, b)", &[&[(2, 3, "x")], &[(5, 6, "y"), (2, 3, "z")]], "f(x, b)", &[0]);
     }
 
     #[test]
     fn lines_inserted_at_one_place_follow_each_other_and_keep_the_indentation() {
-        check(
-            "m\n",
-            &[&[(0, 0, "use a;\n")], &[(0, 0, "use b;\n")]],
-            "use a;\nuse b;\nm\n",
-            &[0, 1],
-        );
-        check(
-            "{\n    x\n",
-            &[&[(6, 6, "use a;\n")]],
-            "{\n    use a;\n    x\n",
-            &[0],
-        );
+        check("m\n", &[&[(0, 0, "use a;\n")], &[(0, 0, "use b;\n")]], "use a;\nuse b;\nm\n", &[0, 1]);
+        check("{\n    x\n", &[&[(6, 6, "use a;\n")]], "{\n    use a;\n    x\n", &[0]);
         check("{\n    x\n", &[&[(2, 2, "use a;\n")]], "{\nuse a;\n    x\n", &[0]);
     }
 
@@ -342,27 +283,15 @@ mod tests {
         check("ab", &[&[(1, 0, "x")]], "ab", &[]);
         check("ab", &[&[(usize::MAX, usize::MAX, "x")]], "ab", &[]);
         let outside = Fix {
-            parts: vec![Replacement {
-                file: "../a".into(),
-                start: 0,
-                end: 0,
-                text: "x".into(),
-            }],
+            parts: vec![Replacement { file: "../a".into(), start: 0, end: 0, text: "x".into() }],
             ..fix(&[])
         };
-        assert_eq!(
-            apply(&[&outside], &|_| Some(File::plain("a"))),
-            Applied::default()
-        );
+        assert_eq!(apply(&[&outside], &|_| Some(File::plain("a"))), Applied::default());
         assert_eq!(apply(&[&fix(&[(0, 0, "x")])], &|_| None), Applied::default());
     }
 
     fn offer(applicability: Applicability, parts: &[(usize, usize, &str)]) -> Suggestion {
-        Suggestion {
-            message: String::new(),
-            applicability,
-            parts: fix(parts).parts,
-        }
+        Suggestion { message: String::new(), applicability, parts: fix(parts).parts }
     }
 
     #[test]
@@ -381,10 +310,8 @@ mod tests {
         ];
         let prefer = RegexSet::new(["^use std::"]).unwrap();
         let fixes = fixes(&error, &prefer);
-        let texts: Vec<Vec<&str>> = fixes
-            .iter()
-            .map(|fix| fix.parts.iter().map(|part| part.text.as_str()).collect())
-            .collect();
+        let texts: Vec<Vec<&str>> =
+            fixes.iter().map(|fix| fix.parts.iter().map(|part| part.text.as_str()).collect()).collect();
         let expected: [&[&str]; 6] = [
             &["&", "*"],
             &["use std::long::A;\n"],

@@ -20,10 +20,7 @@ const NEWEST: ABI = ABI::V6;
 pub fn install(spec: &Spec) -> Result<()> {
     let status = enforce(spec).context("failed to put up the Landlock rules")?;
     let needed = spec.level == Level::Landlock;
-    ensure!(
-        !needed || status != RulesetStatus::NotEnforced,
-        "this kernel has no Landlock"
-    );
+    ensure!(!needed || status != RulesetStatus::NotEnforced, "this kernel has no Landlock");
     Ok(())
 }
 
@@ -63,22 +60,14 @@ fn readable(spec: &Spec) -> Vec<PathBuf> {
     let shared = spec.shared.iter().map(|share| share.from.clone());
     let kernel = ["/proc", "/sys/devices/system/cpu"].map(PathBuf::from);
     let own = spec.readable.iter().cloned();
-    system
-        .chain(root::etc())
-        .chain(who)
-        .chain(shared)
-        .chain(kernel)
-        .chain(own)
-        .collect()
+    system.chain(root::etc()).chain(who).chain(shared).chain(kernel).chain(own).collect()
 }
 
 fn devices(spec: &Spec) -> Vec<PathBuf> {
     if spec.level == Level::Namespaces {
         return vec![PathBuf::from("/dev")];
     }
-    ["null", "zero", "full", "random", "urandom"]
-        .map(|name| Path::new("/dev").join(name))
-        .to_vec()
+    ["null", "zero", "full", "random", "urandom"].map(|name| Path::new("/dev").join(name)).to_vec()
 }
 
 /// Allows `access` below `path`, or to `path` itself where it is a file; a path that is not there needs no rule.
@@ -86,10 +75,6 @@ fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Resu
     let Ok(place) = PathFd::new(path) else {
         return Ok(rules);
     };
-    let access = if path.is_dir() {
-        access
-    } else {
-        access & AccessFs::from_file(NEWEST)
-    };
+    let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
     Ok(rules.add_rule(PathBeneath::new(place, access))?)
 }

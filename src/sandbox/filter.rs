@@ -68,11 +68,7 @@ fn refused(sockets: Sockets) -> Result<BpfProgram> {
     // Debuggers and sanitizers ask for a fixed layout; the other personalities have no use.
     let personalities = [0, 0xffff_ffff, 0x0004_0000].map(|known| different(0, known));
     let unknown = personalities.into_iter().collect::<Result<Vec<_>>>()?;
-    forbid(
-        &mut rules,
-        libc::SYS_personality,
-        vec![SeccompRule::new(unknown)?],
-    );
+    forbid(&mut rules, libc::SYS_personality, vec![SeccompRule::new(unknown)?]);
     socket_rules(&mut rules, sockets)?;
     compile(rules, libc::EPERM)
 }
@@ -85,20 +81,12 @@ fn socket_rules(rules: &mut Rules, sockets: Sockets) -> Result<()> {
         Sockets::Internet => &[libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
         Sockets::None => &[libc::AF_NETLINK],
     };
-    let others = families
-        .iter()
-        .map(|family| different(0, family.unsigned_abs().into()));
+    let others = families.iter().map(|family| different(0, family.unsigned_abs().into()));
     let others = SeccompRule::new(others.collect::<Result<Vec<_>>>()?)?;
-    let netlink = compare(
-        0,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::Eq,
-        libc::AF_NETLINK.unsigned_abs().into(),
-    )?;
-    let not_route = SeccompRule::new(vec![
-        netlink,
-        different(2, libc::NETLINK_ROUTE.unsigned_abs().into())?,
-    ])?;
+    let netlink =
+        compare(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_NETLINK.unsigned_abs().into())?;
+    let not_route =
+        SeccompRule::new(vec![netlink, different(2, libc::NETLINK_ROUTE.unsigned_abs().into())?])?;
     forbid(rules, libc::SYS_socket, vec![others, not_route]);
     let pairs = SeccompRule::new(vec![different(0, libc::AF_UNIX.unsigned_abs().into())?])?;
     forbid(rules, libc::SYS_socketpair, vec![pairs]);
@@ -124,23 +112,15 @@ fn different(argument: u8, value: u64) -> Result<SeccompCondition> {
 }
 
 fn compile(rules: Rules, errno: i32) -> Result<BpfProgram> {
-    let architecture = std::env::consts::ARCH
-        .try_into()
-        .context("failed to make a seccomp filter for this architecture")?;
+    let architecture =
+        std::env::consts::ARCH.try_into().context("failed to make a seccomp filter for this architecture")?;
     let refuse = SeccompAction::Errno(errno.unsigned_abs());
     Ok(SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture)?.try_into()?)
 }
 
 /// The flags that ask for a new namespace, as in `linux/sched.h`: mount, cgroup, uts, ipc, user, pid, network.
-const NAMESPACES: [u64; 7] = [
-    0x0002_0000,
-    0x0200_0000,
-    0x0400_0000,
-    0x0800_0000,
-    0x1000_0000,
-    0x2000_0000,
-    0x4000_0000,
-];
+const NAMESPACES: [u64; 7] =
+    [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
 
 /// Calls that change mounts, keys, modules, clocks or other processes' secrets, or that are large and little
 /// tested parts of the kernel.

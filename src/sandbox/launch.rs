@@ -170,9 +170,7 @@ fn keep_in_namespaces(
     // Nobody in the box may look into this process or change it.
     prctl::set_dumpable(false)?;
     let mut watch = Watch::over_nothing()?;
-    let Some(command) = sys::fork()? else {
-        never_returns(run(spec, argv), report)
-    };
+    let Some(command) = sys::fork()? else { never_returns(run(spec, argv), report) };
     watch.until_end(command, &Bounds::of(spec))
 }
 
@@ -214,11 +212,7 @@ fn never_returns(result: Result<Infallible>, report: &File) -> ! {
     let Err(error) = result;
     if let Some(Unstartable { program, errno }) = error.downcast_ref() {
         eprintln!("regreen: failed to start {program}: {}", errno.desc());
-        std::process::exit(if *errno == Errno::ENOENT {
-            NOT_FOUND
-        } else {
-            NOT_EXECUTABLE
-        });
+        std::process::exit(if *errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE });
     }
     tell(report, &Ending::Trouble(format!("{error:#}")));
     std::process::exit(1);
@@ -242,9 +236,7 @@ fn end_with_parent(report: &File) -> Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let mut polled = [PollFd::new(report.as_fd(), PollFlags::empty())];
     poll(&mut polled, PollTimeout::ZERO)?;
-    let alone = polled[0]
-        .revents()
-        .is_some_and(|events| events.contains(PollFlags::POLLERR));
+    let alone = polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR));
     ensure!(!alone, "the launcher is gone");
     Ok(())
 }
@@ -344,38 +336,25 @@ fn limits(spec: &Spec) -> Result<()> {
     // When memory runs out all the same, the kernel ends what is in the box first.
     let _ = fs::write("/proc/self/oom_score_adj", "900");
     // Without a user namespace of its own the kernel counts everything that this user runs.
-    let others = if spec.level == Level::Namespaces {
-        0
-    } else {
-        threads_of_user()
-    };
+    let others = if spec.level == Level::Namespaces { 0 } else { threads_of_user() };
     for (resource, value) in [
         (Resource::RLIMIT_CPU, spec.cpu),
-        (
-            Resource::RLIMIT_NPROC,
-            spec.processes.map(|most| most.saturating_add(others)),
-        ),
+        (Resource::RLIMIT_NPROC, spec.processes.map(|most| most.saturating_add(others))),
         (Resource::RLIMIT_FSIZE, spec.file_size),
     ] {
         if let Some(value) = value {
             let (_, hard) = getrlimit(resource)?;
             let value = value.min(hard);
             // One second between the signal that can be caught and the one that cannot.
-            let hard = if resource == Resource::RLIMIT_CPU {
-                hard.min(value.saturating_add(1))
-            } else {
-                value
-            };
+            let hard =
+                if resource == Resource::RLIMIT_CPU { hard.min(value.saturating_add(1)) } else { value };
             setrlimit(resource, value, hard)?;
         }
     }
     Ok(())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the launcher's environment is the command's, disguised"
-)]
+#[expect(clippy::disallowed_methods, reason = "the launcher's environment is the command's, disguised")]
 fn environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os()
         .filter_map(|(key, value)| {
@@ -388,25 +367,15 @@ fn environment() -> Vec<(OsString, OsString)> {
 /// Executes the program as a shell finds it; only returns when that fails.
 fn execute(argv: &[OsString], env: &[(OsString, OsString)]) -> Unstartable {
     let program = argv.first().cloned().unwrap_or_default();
-    let failed = |errno| Unstartable {
-        program: program.to_string_lossy().into_owned(),
-        errno,
-    };
+    let failed = |errno| Unstartable { program: program.to_string_lossy().into_owned(), errno };
     let words = argv.iter().map(|word| CString::new(word.as_bytes()));
-    let pairs = env
-        .iter()
-        .map(|(key, value)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()));
-    let (Ok(words), Ok(pairs)) = (
-        words.collect::<Result<Vec<_>, _>>(),
-        pairs.collect::<Result<Vec<_>, _>>(),
-    ) else {
+    let pairs =
+        env.iter().map(|(key, value)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()));
+    let (Ok(words), Ok(pairs)) = (words.collect::<Result<Vec<_>, _>>(), pairs.collect::<Result<Vec<_>, _>>())
+    else {
         return failed(Errno::EINVAL);
     };
-    let path = env
-        .iter()
-        .find(|(key, _)| key == "PATH")
-        .map(|(_, value)| value.clone())
-        .unwrap_or_default();
+    let path = env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
     let folders = if program.as_bytes().contains(&b'/') {
         vec![Path::new("").to_owned()]
     } else {
@@ -447,10 +416,7 @@ struct Bounds {
 
 impl Bounds {
     fn of(spec: &Spec) -> Bounds {
-        Bounds {
-            memory: spec.memory,
-            processes: spec.processes,
-        }
+        Bounds { memory: spec.memory, processes: spec.processes }
     }
 
     /// The bound that is broken now.
@@ -460,9 +426,7 @@ impl Bounds {
         if self.processes.is_some_and(|most| crowd > most) {
             return Some("processes");
         }
-        self.memory
-            .filter(|most| memory_of(&members) > *most)
-            .map(|_| "memory")
+        self.memory.filter(|most| memory_of(&members) > *most).map(|_| "memory")
     }
 }
 
@@ -501,10 +465,7 @@ impl Watch {
             nix::unistd::fchown(&end, owner, None)?;
             nix::fcntl::fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
             let to = log.try_clone_to_owned()?.into();
-            watch.pumps.push(Pump {
-                from: from.into(),
-                to,
-            });
+            watch.pumps.push(Pump { from: from.into(), to });
             ends.push(end);
         }
         Ok((watch, Ends(ends)))
@@ -538,12 +499,7 @@ impl Watch {
         let parent: Option<BorrowedFd> = self.parent.as_ref().map(AsFd::as_fd);
         let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         let pumps = self.pumps.iter().map(|pump| pump.from.as_fd());
-        polled.extend(
-            parent
-                .into_iter()
-                .chain(pumps)
-                .map(|end| PollFd::new(end, PollFlags::POLLIN)),
-        );
+        polled.extend(parent.into_iter().chain(pumps).map(|end| PollFd::new(end, PollFlags::POLLIN)));
         match poll(&mut polled, time) {
             Err(Errno::EINTR) => return Ok(false),
             other => other?,
@@ -554,8 +510,7 @@ impl Watch {
             return Ok(true);
         }
         let mut pumps = pumps.iter();
-        self.pumps
-            .retain_mut(|pump| !pumps.next().is_some_and(|ready| *ready) || pump.pass());
+        self.pumps.retain_mut(|pump| !pumps.next().is_some_and(|ready| *ready) || pump.pass());
         while let Some(signal) = self.signals.read_signal()? {
             if signal.ssi_signo.cast_signed() != libc::SIGCHLD {
                 return Ok(true);
@@ -720,9 +675,7 @@ fn threads_of_user() -> u64 {
 /// Bytes of memory that these processes have together. What they share is counted once, as far as one can tell.
 fn memory_of(members: &[Pid]) -> u64 {
     let parts = members.iter().map(|id| memory_of_one(*id));
-    let (own, shared) = parts.fold((0u64, 0u64), |sum, one| {
-        (sum.0.saturating_add(one.0), sum.1.max(one.1))
-    });
+    let (own, shared) = parts.fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.max(one.1)));
     own.saturating_add(shared)
 }
 

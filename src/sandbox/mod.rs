@@ -127,12 +127,7 @@ impl Sandbox {
     /// `LD_PRELOAD` of a hostile repository must not reach it.
     fn environment(&self, command: &Command, policy: &Policy) -> Result<Vec<(OsString, OsString)>> {
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
-        env.extend(
-            self.host
-                .env
-                .iter()
-                .map(|(key, value)| (key.into(), value.into())),
-        );
+        env.extend(self.host.env.iter().map(|(key, value)| (key.into(), value.into())));
         env.insert("PATH".into(), std::env::join_paths(&self.host.path)?);
         env.insert("HOME".into(), policy.workspace.home().into_os_string());
         env.insert("TMPDIR".into(), policy.workspace.tmp().into_os_string());
@@ -160,10 +155,10 @@ impl Sandbox {
             }
             Level::None => None,
         };
-        let caches = policy.caches.iter().map(|cache| Share {
-            from: self.host.home.join(cache),
-            to: workspace.home().join(cache),
-        });
+        let caches = policy
+            .caches
+            .iter()
+            .map(|cache| Share { from: self.host.home.join(cache), to: workspace.home().join(cache) });
         Spec {
             level: self.level,
             parent: std::process::id(),
@@ -172,11 +167,7 @@ impl Sandbox {
             workspace: workspace.root().to_owned(),
             home: workspace.home(),
             tmp: workspace.tmp(),
-            readable: self
-                .roots()
-                .into_iter()
-                .chain(policy.readable.iter().cloned())
-                .collect(),
+            readable: self.roots().into_iter().chain(policy.readable.iter().cloned()).collect(),
             writable: [workspace.tree(), workspace.home(), workspace.tmp()]
                 .into_iter()
                 .chain(policy.writable.iter().cloned())
@@ -194,12 +185,7 @@ impl Sandbox {
     /// Where the toolchains stand: nothing of the home but what is known to hold one.
     fn roots(&self) -> Vec<PathBuf> {
         let home = &self.host.home;
-        let named = self
-            .host
-            .env
-            .values()
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute());
+        let named = self.host.env.values().map(PathBuf::from).filter(|path| path.is_absolute());
         let known = TOOLCHAINS.iter().map(|folder| home.join(folder));
         let mut roots: Vec<PathBuf> = self
             .host

@@ -30,9 +30,7 @@ pub fn probe(host: &Host) -> Vec<Probe> {
 
 /// Tries every level with a launcher, the strongest first.
 pub fn probe_with(host: &Host, launcher: &Path) -> Vec<Probe> {
-    [Level::Namespaces, Level::Landlock, Level::None]
-        .map(|level| probe_level(level, host, launcher))
-        .to_vec()
+    [Level::Namespaces, Level::Landlock, Level::None].map(|level| probe_level(level, host, launcher)).to_vec()
 }
 
 /// The strongest box that works; never none at all, which only a person may choose.
@@ -58,27 +56,16 @@ fn probe_level(level: Level, host: &Host, launcher: &Path) -> Probe {
         Ok(Err(error)) => explained(level, &format!("{error:#}")),
         Err(_) => "the probe failed".to_owned(),
     };
-    Probe {
-        level,
-        works: why.is_empty(),
-        why,
-    }
+    Probe { level, works: why.is_empty(), why }
 }
 
 fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// Writes a file in the box.
 async fn canary(level: Level, host: &Host, launcher: &Path) -> Result<()> {
-    let sandbox = Sandbox {
-        level,
-        host: host.clone(),
-        launcher: launcher.to_owned(),
-    };
+    let sandbox = Sandbox { level, host: host.clone(), launcher: launcher.to_owned() };
     let argv = ["/bin/sh", "-c", ": > written"].map(OsString::from);
     let trial = sandbox.try_out(&argv, false).await?;
     let Finished { exit, .. } = &trial.finished;
@@ -103,10 +90,7 @@ impl Sandbox {
             argv: argv.to_vec(),
             dir: workspace.tree(),
             env: Vec::new(),
-            limits: Limits {
-                wall: Duration::from_mins(1),
-                ..Limits::default()
-            },
+            limits: Limits { wall: Duration::from_mins(1), ..Limits::default() },
             logs: folder.path().to_owned(),
         };
         let policy = Policy {
@@ -117,10 +101,7 @@ impl Sandbox {
             network,
         };
         let finished = process::run(&self.wrap(command, &policy)?).await?;
-        Ok(Trial {
-            finished,
-            _folder: folder,
-        })
+        Ok(Trial { finished, _folder: folder })
     }
 }
 

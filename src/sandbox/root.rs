@@ -32,38 +32,21 @@ pub fn owner() -> Option<u32> {
 /// Whether any user may reach `path` and look into it.
 pub fn open_to_all(path: &Path) -> bool {
     let passable = |path: &Path| fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
-    path.ancestors()
-        .all(|folder| passable(folder) || folder == path && folder.is_file())
+    path.ancestors().all(|folder| passable(folder) || folder == path && folder.is_file())
 }
 
 /// Whether a `uid_map` knows `id`.
 fn covers(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
-        let mut fields = line
-            .split_whitespace()
-            .map(|field| field.parse::<u32>().unwrap_or(0));
-        let (first, _, count) = (
-            fields.next().unwrap_or(0),
-            fields.next(),
-            fields.next().unwrap_or(0),
-        );
+        let mut fields = line.split_whitespace().map(|field| field.parse::<u32>().unwrap_or(0));
+        let (first, _, count) = (fields.next().unwrap_or(0), fields.next(), fields.next().unwrap_or(0));
         id.checked_sub(first).is_some_and(|offset| offset < count)
     })
 }
 
 /// Folders of the system that hold programs and libraries.
-pub const SYSTEM: &[&str] = &[
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/opt",
-    "/nix/store",
-    "/gnu/store",
-];
+pub const SYSTEM: &[&str] =
+    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/gnu/store"];
 
 /// What of `/etc` programs need to start, to check certificates and to tell the time.
 pub const ETC: &[&str] = &[
@@ -98,11 +81,7 @@ pub const ETC: &[&str] = &[
 
 /// The names in `/etc` that belong to Java and Python, whose folders carry their version.
 pub fn etc() -> Vec<PathBuf> {
-    let versioned = fs::read_dir("/etc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
+    let versioned = fs::read_dir("/etc").into_iter().flatten().flatten().map(|entry| entry.path());
     let versioned = versioned.filter(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("java") || name.starts_with("python")
@@ -123,9 +102,7 @@ pub fn enter(spec: &Spec, owners: Option<&File>) -> Result<()> {
     let stage = &spec.logs;
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount_at("tmpfs", stage, plain, "size=32m,mode=0755")?;
-    let root = Root {
-        top: open_folder(stage)?,
-    };
+    let root = Root { top: open_folder(stage)? };
     system(&root, stage)?;
     etc_files(spec, stage)?;
     devices(&root, stage)?;
@@ -160,12 +137,7 @@ fn pivot(stage: &Path) -> Result<()> {
     umount2(".", MntFlags::MNT_DETACH).context("failed to leave the old root")?;
     nix::unistd::chdir("/")?;
     let sealed = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    mount_at(
-        "",
-        Path::new("/"),
-        sealed | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        "",
-    )
+    mount_at("", Path::new("/"), sealed | MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "")
 }
 
 fn system(root: &Root, stage: &Path) -> Result<()> {
@@ -198,9 +170,7 @@ pub fn link_shares(spec: &Spec) -> Result<()> {
         let Ok(inner) = share.to.strip_prefix(&spec.home) else {
             bail!("{} is not in the home of the box", share.to.display())
         };
-        let home = Root {
-            top: open_folder(&spec.home)?,
-        };
+        let home = Root { top: open_folder(&spec.home)? };
         let parent = home.place(&Path::new("/").join(inner.parent().unwrap_or(inner)), true)?;
         match symlinkat(&share.from, &parent, inner.file_name().unwrap_or_default()) {
             Ok(()) | Err(Errno::EEXIST) => {}
@@ -219,9 +189,7 @@ fn within(stage: &Path, path: &Path) -> PathBuf {
 fn etc_files(spec: &Spec, stage: &Path) -> Result<()> {
     let folder = stage.join("etc");
     fs::create_dir_all(&folder)?;
-    let root = Root {
-        top: open_folder(stage)?,
-    };
+    let root = Root { top: open_folder(stage)? };
     for path in etc() {
         if path.is_dir() {
             root.bind(&path, &path, READ_ONLY, None)?;
@@ -240,10 +208,7 @@ fn etc_files(spec: &Spec, stage: &Path) -> Result<()> {
                 "root:x:0:0:root:/root:/bin/sh\nregreen:x:{user}:{group}::{home}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"
             ),
         ),
-        (
-            "group",
-            format!("root:x:0:\nregreen:x:{group}:\nnogroup:x:65534:\n"),
-        ),
+        ("group", format!("root:x:0:\nregreen:x:{group}:\nnogroup:x:65534:\n")),
         ("hosts", "127.0.0.1 localhost regreen\n::1 localhost\n".to_owned()),
         ("hostname", "regreen\n".to_owned()),
         (
@@ -277,17 +242,12 @@ fn devices(root: &Root, stage: &Path) -> Result<()> {
         symlink(target, folder.join(name))?;
     }
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    for (name, kind, options) in [
-        ("shm", "tmpfs", "size=1g,mode=1777"),
-        ("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"),
-    ] {
+    for (name, kind, options) in
+        [("shm", "tmpfs", "size=1g,mode=1777"), ("pts", "devpts", "newinstance,ptmxmode=0666,mode=0620")]
+    {
         let place = folder.join(name);
         fs::create_dir(&place)?;
-        let flags = if kind == "tmpfs" {
-            plain
-        } else {
-            MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC
-        };
+        let flags = if kind == "tmpfs" { plain } else { MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC };
         mount_at(kind, &place, flags, options)?;
     }
     Ok(())
@@ -306,12 +266,8 @@ impl Root {
     }
 
     fn try_bind(&self, from: &Path, to: &Path, flags: u64, owners: Option<&File>) -> Result<()> {
-        let source = File::from(openat(
-            nix::fcntl::AT_FDCWD,
-            from,
-            OFlag::O_PATH | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )?);
+        let source =
+            File::from(openat(nix::fcntl::AT_FDCWD, from, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?);
         let place = self.place(to, source.metadata()?.is_dir())?;
         let tree = sys::clone_tree(source.as_fd())?;
         match sys::set_mount(tree.as_fd(), flags, owners) {
@@ -345,9 +301,7 @@ impl Root {
         let place = self.place(&share.to, true)?;
         let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         // An overlay works on its layers as whoever mounted it, and root has no number on a mount that maps owners.
-        let mounted = as_owner(spec.owner, || {
-            mount_at("overlay", Path::new(&link(&place)), plain, &options)
-        });
+        let mounted = as_owner(spec.owner, || mount_at("overlay", Path::new(&link(&place)), plain, &options));
         // The overlay keeps what it needs of these.
         for path in [workspace, below] {
             umount2(&within(&spec.logs, path), MntFlags::MNT_DETACH)?;
@@ -379,11 +333,7 @@ impl Root {
 
 /// Opens `name` in the folder `at`, making it when it is missing.
 fn step(at: &OwnedFd, name: &Path, folder: bool) -> Result<OwnedFd> {
-    let kind = if folder {
-        OFlag::O_DIRECTORY
-    } else {
-        OFlag::empty()
-    };
+    let kind = if folder { OFlag::O_DIRECTORY } else { OFlag::empty() };
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | kind;
     match openat(at, name, flags, Mode::empty()) {
         Ok(found) => return Ok(found),

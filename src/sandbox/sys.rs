@@ -8,11 +8,7 @@ use nix::sys::signal::{SigHandler, Signal};
 use nix::unistd::{ForkResult, Pid};
 
 fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Forks. `None` in the child.
@@ -46,9 +42,7 @@ pub fn watch_process(id: Pid) -> io::Result<OwnedFd> {
     // SAFETY: takes numbers only; what it returns is a new descriptor that nobody else owns.
     unsafe {
         let descriptor = checked(libc::syscall(libc::SYS_pidfd_open, id.as_raw(), 0))?;
-        Ok(OwnedFd::from_raw_fd(
-            i32::try_from(descriptor).expect("a descriptor is small"),
-        ))
+        Ok(OwnedFd::from_raw_fd(i32::try_from(descriptor).expect("a descriptor is small")))
     }
 }
 
@@ -72,12 +66,7 @@ struct MountAttributes {
 /// of files are mapped as that user namespace maps them.
 #[expect(unsafe_code, reason = "mount_setattr has no wrapper")]
 pub fn set_mount(place: BorrowedFd, flags: u64, namespace: Option<&File>) -> io::Result<()> {
-    let mut attributes = MountAttributes {
-        set: flags,
-        clear: 0,
-        propagation: 0,
-        namespace: 0,
-    };
+    let mut attributes = MountAttributes { set: flags, clear: 0, propagation: 0, namespace: 0 };
     if let Some(namespace) = namespace {
         attributes.set |= libc::MOUNT_ATTR_IDMAP;
         attributes.namespace = u64::try_from(namespace.as_raw_fd()).expect("a descriptor is not negative");
@@ -103,15 +92,8 @@ pub fn clone_tree(place: BorrowedFd) -> io::Result<OwnedFd> {
         libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (libc::AT_EMPTY_PATH | libc::AT_RECURSIVE) as u32;
     // SAFETY: the path is a valid empty string; what it returns is a new descriptor that nobody else owns.
     unsafe {
-        let descriptor = checked(libc::syscall(
-            libc::SYS_open_tree,
-            place.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-        ))?;
-        Ok(OwnedFd::from_raw_fd(
-            i32::try_from(descriptor).expect("a descriptor is small"),
-        ))
+        let descriptor = checked(libc::syscall(libc::SYS_open_tree, place.as_raw_fd(), c"".as_ptr(), flags))?;
+        Ok(OwnedFd::from_raw_fd(i32::try_from(descriptor).expect("a descriptor is small")))
     }
 }
 
@@ -142,20 +124,11 @@ pub fn raise_capabilities() -> io::Result<()> {
     let mut sets = [[0u32; 3]; 2];
     // SAFETY: both structures have the size that version 3 asks for and live through the calls.
     unsafe {
-        checked(libc::syscall(
-            libc::SYS_capget,
-            CAPABILITIES.as_ptr(),
-            sets.as_mut_ptr(),
-        ))?;
+        checked(libc::syscall(libc::SYS_capget, CAPABILITIES.as_ptr(), sets.as_mut_ptr()))?;
         for half in &mut sets {
             half[0] = half[1];
         }
-        checked(libc::syscall(
-            libc::SYS_capset,
-            CAPABILITIES.as_ptr(),
-            sets.as_ptr(),
-        ))
-        .map(drop)
+        checked(libc::syscall(libc::SYS_capset, CAPABILITIES.as_ptr(), sets.as_ptr())).map(drop)
     }
 }
 
@@ -171,12 +144,7 @@ pub fn drop_capabilities() -> io::Result<()> {
     // SAFETY: both structures have the size that version 3 asks for and live through the call.
     unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        checked(libc::syscall(
-            libc::SYS_capset,
-            CAPABILITIES.as_ptr(),
-            none.as_ptr(),
-        ))
-        .map(drop)
+        checked(libc::syscall(libc::SYS_capset, CAPABILITIES.as_ptr(), none.as_ptr())).map(drop)
     }
 }
 

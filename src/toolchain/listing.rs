@@ -137,12 +137,7 @@ impl Listing {
             }
             let globs = self.globs.borrow();
             found.extend(
-                globs
-                    .get(&pattern)
-                    .and_then(|matches| matches.get(folder))
-                    .into_iter()
-                    .flatten()
-                    .cloned(),
+                globs.get(&pattern).and_then(|matches| matches.get(folder)).into_iter().flatten().cloned(),
             );
         }
         Ok(found)
@@ -160,11 +155,7 @@ impl Listing {
         for file in self.files.iter().filter(|file| file.ends_with(tail)) {
             let mut folder = top;
             for _ in 0..=SUITES {
-                let rest = if folder.is_empty() {
-                    file
-                } else {
-                    &file[folder.len() + 1..]
-                };
+                let rest = if folder.is_empty() { file } else { &file[folder.len() + 1..] };
                 let here = rest.matches('/').count();
                 if rest.starts_with(head) && (deep || here == slashes) && glob.is_match(rest) {
                     matches.entry(folder.to_owned()).or_default().push(file.clone());
@@ -182,10 +173,7 @@ impl Listing {
         let mut searches = self.searches.borrow_mut();
         let search = match searches.entry(pattern.to_owned()) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(Search {
-                regex: Regex::new(pattern)?,
-                known: HashMap::new(),
-            }),
+            Entry::Vacant(new) => new.insert(Search { regex: Regex::new(pattern)?, known: HashMap::new() }),
         };
         if let Some(known) = search.known.get(file) {
             return Ok(*known);
@@ -206,13 +194,8 @@ fn alternatives(pattern: &str) -> Vec<String> {
     let mut starts = vec![open + 1];
     starts.extend(commas.iter().map(|comma| comma + 1));
     let ends = commas.into_iter().chain([close]);
-    let choices = starts
-        .into_iter()
-        .zip(ends)
-        .map(|(start, end)| &pattern[start..end]);
-    choices
-        .flat_map(|choice| alternatives(&format!("{head}{choice}{rest}")))
-        .collect()
+    let choices = starts.into_iter().zip(ends).map(|(start, end)| &pattern[start..end]);
+    choices.flat_map(|choice| alternatives(&format!("{head}{choice}{rest}"))).collect()
 }
 
 /// Where the first braces open and close, and their commas.
@@ -234,19 +217,12 @@ fn first_braces(pattern: &str) -> Option<(usize, usize, Vec<usize>)> {
 /// Folders in which no suite of the repository's own stands.
 fn is_skipped(name: &str) -> bool {
     name.starts_with('.')
-        || matches!(
-            name,
-            "node_modules" | "target" | "vendor" | "build" | "dist" | "venv" | "__pycache__"
-        )
+        || matches!(name, "node_modules" | "target" | "vendor" | "build" | "dist" | "venv" | "__pycache__")
 }
 
 /// `name` in `folder`; an empty folder is the root.
 pub fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{folder}/{name}")
-    }
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 #[cfg(test)]
@@ -258,10 +234,7 @@ mod tests {
         let cases: [(&str, &[&str]); 5] = [
             ("a", &["a"]),
             ("{a,b/}c", &["ac", "b/c"]),
-            (
-                "{,x/{y,z}/}*.{h,c}",
-                &["*.h", "*.c", "x/y/*.h", "x/y/*.c", "x/z/*.h", "x/z/*.c"],
-            ),
+            ("{,x/{y,z}/}*.{h,c}", &["*.h", "*.c", "x/y/*.h", "x/y/*.c", "x/z/*.h", "x/z/*.c"]),
             ("{a", &["{a"]),
             ("", &[""]),
         ];
@@ -273,13 +246,9 @@ mod tests {
     #[test]
     fn globs_start_at_the_folder_that_is_asked() {
         let tree = tempfile::tempdir().unwrap();
-        for file in [
-            "a.py",
-            "x/test_b.py",
-            "x/y/test_c.py",
-            "x/tests/d/test_d.py",
-            "node_modules/m/test_e.py",
-        ] {
+        for file in
+            ["a.py", "x/test_b.py", "x/y/test_c.py", "x/tests/d/test_d.py", "node_modules/m/test_e.py"]
+        {
             let path = tree.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "import unittest").unwrap();
@@ -291,19 +260,11 @@ mod tests {
             ("x/y", "test_*.py", &["x/y/test_c.py"]),
             ("x", "tests/**/test_*.py", &["x/tests/d/test_d.py"]),
             ("", "*/test_*.py", &["x/test_b.py"]),
-            (
-                "",
-                "**/test_*.py",
-                &["x/test_b.py", "x/tests/d/test_d.py", "x/y/test_c.py"],
-            ),
+            ("", "**/test_*.py", &["x/test_b.py", "x/tests/d/test_d.py", "x/y/test_c.py"]),
             ("", "node_modules/m/test_e.py", &["node_modules/m/test_e.py"]),
         ];
         for (folder, pattern, expected) in cases {
-            assert_eq!(
-                listing.matching(folder, pattern).unwrap(),
-                expected,
-                "{pattern} in {folder:?}"
-            );
+            assert_eq!(listing.matching(folder, pattern).unwrap(), expected, "{pattern} in {folder:?}");
         }
         let contains = |contains: &str| Condition {
             file: "*/*.py".to_owned(),

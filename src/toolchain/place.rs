@@ -22,10 +22,7 @@ impl Place {
     pub fn new(tree: &Path, dir: &str) -> Place {
         let mut roots = vec![tree.to_owned()];
         roots.extend(tree.canonicalize().ok().filter(|real| real != tree));
-        Place {
-            roots,
-            dir: dir.to_owned(),
-        }
+        Place { roots, dir: dir.to_owned() }
     }
 
     /// A path as a tool printed it (absolute, `file://`, or relative to the folder), relative to the

@@ -70,9 +70,10 @@ impl Profile {
             .into_iter()
             .map(|file| {
                 let profile = Profile::parse(&file.stem, &file.text);
-                Ok(Arc::new(profile.with_context(|| {
-                    format!("failed to read the toolchain profile {}", file.shown)
-                })?))
+                Ok(Arc::new(
+                    profile
+                        .with_context(|| format!("failed to read the toolchain profile {}", file.shown))?,
+                ))
             })
             .collect()
     }
@@ -126,36 +127,29 @@ impl Profile {
             condition.without.as_deref().map(glob).transpose()?;
             condition.contains.as_deref().map(Regex::new).transpose()?;
         }
-        for pattern in self
-            .protected
-            .iter()
-            .chain(&self.sources)
-            .chain(&self.test.results)
-        {
+        for pattern in self.protected.iter().chain(&self.sources).chain(&self.test.results) {
             glob(pattern)?;
         }
         if let Some(split) = self.test.split.as_deref() {
             let names = Regex::new(split)?;
             let has = |group| names.capture_names().flatten().any(|name| name == group);
-            ensure!(
-                has("name") && has("file"),
-                "`split` needs groups `file` and `name`"
-            );
+            ensure!(has("name") && has("file"), "`split` needs groups `file` and `name`");
         }
         Ok(())
     }
 }
 
-/// What a test command of the task's own runs: the usual places of tests, and every file that it names.
+/// What a test command of the task's own runs: the usual places of tests, and every file that it names, also in
+/// the script of a shell.
 fn protected_by(argv: &[String]) -> Vec<String> {
     let mut globs = ["test/**", "tests/**", "t/**"].map(str::to_owned).to_vec();
-    if argv.first().is_some_and(|program| program == "make") {
+    let apart = |c: char| c.is_whitespace() || "'\"`;&|()<>=".contains(c);
+    let words: Vec<&str> =
+        argv.iter().flat_map(|word| word.split(apart)).filter(|word| !word.is_empty()).collect();
+    if words.contains(&"make") {
         globs.push("{GNUmakefile,makefile,Makefile}".to_owned());
     }
-    globs.extend(
-        argv.iter()
-            .map(|word| globset::escape(word.strip_prefix("./").unwrap_or(word))),
-    );
+    globs.extend(words.iter().map(|word| globset::escape(word.strip_prefix("./").unwrap_or(word))));
     globs
 }
 
@@ -196,12 +190,7 @@ pub struct Setup {
 impl Setup {
     /// A step of the task's own, which runs in the folder `at`.
     pub fn own(argv: &[String], at: &str) -> Setup {
-        Setup {
-            when: None,
-            argv: argv.to_vec(),
-            seconds: ten_minutes(),
-            at: Some(at.to_owned()),
-        }
+        Setup { when: None, argv: argv.to_vec(), seconds: ten_minutes(), at: Some(at.to_owned()) }
     }
 }
 
@@ -365,13 +354,7 @@ mod tests {
         std::fs::write(toolchains.join("go.toml"), own).unwrap();
         std::fs::write(toolchains.join("zig.toml"), own).unwrap();
         let profiles = Profile::load(Some(folder.path())).unwrap();
-        let about = |name| {
-            &profiles
-                .iter()
-                .find(|profile| profile.name == name)
-                .unwrap()
-                .about
-        };
+        let about = |name| &profiles.iter().find(|profile| profile.name == name).unwrap().about;
         assert_eq!((about("go").as_str(), about("zig").as_str()), ("own", "own"));
         std::fs::write(toolchains.join("go.toml"), "about = 'own'\nabuot = 'own'\n").unwrap();
         let error = format!("{:#}", Profile::load(Some(folder.path())).unwrap_err());

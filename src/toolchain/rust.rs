@@ -41,11 +41,7 @@ pub fn binaries(
         let mut command = if binary.has_harness(&fill.tree) {
             let mut argv = vec![binary.executable.clone()];
             argv.extend(fill.all(&suite.profile.test.argv));
-            argv.extend(
-                names
-                    .map(|names| names.fill(&suite.profile.test.select))
-                    .unwrap_or_default(),
-            );
+            argv.extend(names.map(|names| names.fill(&suite.profile.test.select)).unwrap_or_default());
             let reads = Reads::Tests(Format::Libtest, format!("{id} "));
             suite.invocation(argv, binary.dir.clone(), reads)
         } else {
@@ -68,11 +64,7 @@ pub fn nextest(
 ) -> Result<Vec<Invocation>> {
     let announced = Announced::read(built, &Place::new(&fill.tree, &suite.dir))?;
     let test = &suite.profile.test;
-    let kinds: &[Kind] = if announced.has_clash() {
-        &Kind::APART
-    } else {
-        &[Kind::Any]
-    };
+    let kinds: &[Kind] = if announced.has_clash() { &Kind::APART } else { &[Kind::Any] };
     let mut commands = Vec::new();
     for kind in kinds {
         let Some(filterset) = kind.filterset(only) else {
@@ -118,11 +110,7 @@ impl Kind {
         let mut tests = Vec::new();
         for (binary, name) in only.files.iter().zip(&only.names) {
             if doctest_package(binary).is_none() && (self == Kind::Any || self == Kind::of(binary)) {
-                tests.push(format!(
-                    "(binary_id(={}) & test(={}))",
-                    escaped(binary),
-                    escaped(name)
-                ));
+                tests.push(format!("(binary_id(={}) & test(={}))", escaped(binary), escaped(name)));
             }
         }
         (!tests.is_empty()).then(|| tests.join(" | "))
@@ -217,10 +205,7 @@ impl Announced {
         match message {
             Message::CompilerArtifact(artifact) => self.take_artifact(&artifact, place),
             Message::BuildScriptExecuted(script) => {
-                let env = script
-                    .env
-                    .into_iter()
-                    .chain([("OUT_DIR".to_owned(), script.out_dir.to_string())]);
+                let env = script.env.into_iter().chain([("OUT_DIR".to_owned(), script.out_dir.to_string())]);
                 self.scripts.insert(script.package_id.repr, env.collect());
                 let folders = script.linked_paths.iter().map(|path| path.as_str());
                 // `native=/folder` and the like; cargo gives tests only those below its own target folder.
@@ -233,10 +218,7 @@ impl Announced {
 
     fn take_artifact(&mut self, artifact: &Artifact, place: &Place) {
         let manifest = place.locate(artifact.manifest_path.as_str());
-        let Some(dir) = manifest
-            .as_deref()
-            .and_then(|path| path.strip_suffix("Cargo.toml"))
-        else {
+        let Some(dir) = manifest.as_deref().and_then(|path| path.strip_suffix("Cargo.toml")) else {
             return;
         };
         let dir = dir.trim_end_matches('/').to_owned();
@@ -259,20 +241,14 @@ impl Announced {
                 dir,
             }));
         } else if let (Kind::Program, Some(executable)) = (kind, executable) {
-            self.programs.push((
-                artifact.package_id.repr.clone(),
-                artifact.target.name.clone(),
-                executable,
-            ));
+            self.programs.push((artifact.package_id.repr.clone(), artifact.target.name.clone(), executable));
         }
     }
 
     /// Whether two binaries look the same in nextest's report.
     fn has_clash(&self) -> bool {
         let mut seen = BTreeSet::new();
-        self.binaries
-            .iter()
-            .any(|binary| !seen.insert((&binary.package, &binary.target)))
+        self.binaries.iter().any(|binary| !seen.insert((&binary.package, &binary.target)))
     }
 
     /// What cargo sets for a test binary at run time.
@@ -281,16 +257,10 @@ impl Announced {
         let version: Vec<&str> = binary.version.splitn(3, '.').collect();
         let part = |index: usize| version.get(index).copied().unwrap_or_default();
         let patch = part(2).split(['-', '+']).next().unwrap_or_default();
-        let pre = binary
-            .version
-            .split_once('-')
-            .map_or("", |(_, pre)| pre.split('+').next().unwrap_or(pre));
+        let pre = binary.version.split_once('-').map_or("", |(_, pre)| pre.split('+').next().unwrap_or(pre));
         let mut env: BTreeMap<String, String> = [
             ("CARGO_MANIFEST_DIR", folder.display().to_string()),
-            (
-                "CARGO_MANIFEST_PATH",
-                folder.join("Cargo.toml").display().to_string(),
-            ),
+            ("CARGO_MANIFEST_PATH", folder.join("Cargo.toml").display().to_string()),
             ("CARGO_PKG_NAME", binary.package.clone()),
             ("CARGO_PKG_VERSION", binary.version.clone()),
             ("CARGO_PKG_VERSION_MAJOR", part(0).to_owned()),
@@ -300,10 +270,7 @@ impl Announced {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        let own = self
-            .programs
-            .iter()
-            .filter(|program| program.0 == binary.package_id);
+        let own = self.programs.iter().filter(|program| program.0 == binary.package_id);
         env.extend(own.map(|(_, name, path)| (format!("CARGO_BIN_EXE_{name}"), path.clone())));
         env.extend(self.scripts.get(&binary.package_id).cloned().unwrap_or_default());
         env.insert("LD_LIBRARY_PATH".to_owned(), self.library_path(binary));
@@ -315,13 +282,8 @@ impl Announced {
     fn library_path(&self, binary: &Binary) -> String {
         let beside = Path::new(&binary.executable).parent();
         let own = [beside, beside.and_then(Path::parent)];
-        let own = own
-            .into_iter()
-            .flatten()
-            .map(|folder| folder.display().to_string());
-        own.chain(self.libraries.iter().cloned())
-            .collect::<Vec<_>>()
-            .join(":")
+        let own = own.into_iter().flatten().map(|folder| folder.display().to_string());
+        own.chain(self.libraries.iter().cloned()).collect::<Vec<_>>().join(":")
     }
 
     /// The commands for doctests: whole packages, or those whose items are named.
@@ -333,19 +295,11 @@ impl Announced {
             if names.as_ref().is_some_and(Vec::is_empty) {
                 continue;
             }
-            let mut argv: Vec<String> = fill
-                .all(argv)
-                .iter()
-                .map(|word| word.replace("{package}", package))
-                .collect();
+            let mut argv: Vec<String> =
+                fill.all(argv).iter().map(|word| word.replace("{package}", package)).collect();
             if let Some(names) = names {
                 argv.push("--".to_owned());
-                argv.extend(
-                    names
-                        .iter()
-                        .map(|name| formats::doctest::filter(name))
-                        .collect::<BTreeSet<_>>(),
-                );
+                argv.extend(names.iter().map(|name| formats::doctest::filter(name)).collect::<BTreeSet<_>>());
             }
             let reads = Reads::Tests(Format::Doctest, format!("{package}::doc "));
             let mut command = suite.invocation(argv, suite.dir.clone(), reads);
@@ -372,28 +326,19 @@ impl Binary {
             return true;
         };
         let targets: Vec<&toml::Value> = match self.kind {
-            Kind::Program => manifest
-                .get("bin")
-                .and_then(toml::Value::as_array)
-                .into_iter()
-                .flatten()
-                .collect(),
-            Kind::Integration => manifest
-                .get("test")
-                .and_then(toml::Value::as_array)
-                .into_iter()
-                .flatten()
-                .collect(),
+            Kind::Program => {
+                manifest.get("bin").and_then(toml::Value::as_array).into_iter().flatten().collect()
+            }
+            Kind::Integration => {
+                manifest.get("test").and_then(toml::Value::as_array).into_iter().flatten().collect()
+            }
             Kind::Other | Kind::Any => manifest.get("lib").into_iter().collect(),
         };
         let named = |target: &&&toml::Value| {
             let name = target.get("name").and_then(toml::Value::as_str);
             self.kind == Kind::Other || name == Some(self.target.as_str())
         };
-        let harness = targets
-            .iter()
-            .find(named)
-            .and_then(|target| target.get("harness"));
+        let harness = targets.iter().find(named).and_then(|target| target.get("harness"));
         harness.and_then(toml::Value::as_bool).unwrap_or(true)
     }
 }

@@ -97,10 +97,7 @@ fn chosen(profiles: &[Arc<Profile>], task: &Task) -> Result<Vec<Arc<Profile>>> {
     let chosen: Vec<_> = profiles.iter().filter(|p| p.name == *name).cloned().collect();
     if chosen.is_empty() {
         let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
-        bail!(
-            "there is no toolchain {name:?}; there are {}",
-            text::list(&names, 100)
-        );
+        bail!("there is no toolchain {name:?}; there are {}", text::list(&names, 100));
     }
     Ok(chosen)
 }
@@ -118,10 +115,7 @@ fn below(listing: &Listing, profiles: &[Arc<Profile>]) -> Result<Vec<Suite>> {
         }
         let replaced: Vec<String> = here.iter().flat_map(|profile| profile.replaces.clone()).collect();
         here.retain(|profile| !replaced.contains(&profile.name));
-        found.extend(here.into_iter().map(|profile| Suite {
-            profile,
-            dir: folder.clone(),
-        }));
+        found.extend(here.into_iter().map(|profile| Suite { profile, dir: folder.clone() }));
     }
     if found.iter().any(|suite| !suite.profile.fallback) {
         found.retain(|suite| !suite.profile.fallback);
@@ -139,18 +133,11 @@ fn recognised(listing: &Listing, folder: &str, profile: &Profile) -> Result<bool
 }
 
 fn depth(folder: &str) -> usize {
-    if folder.is_empty() {
-        0
-    } else {
-        folder.split('/').count()
-    }
+    if folder.is_empty() { 0 } else { folder.split('/').count() }
 }
 
 fn is_below(folder: &str, above: &str) -> bool {
-    above.is_empty()
-        || folder
-            .strip_prefix(above)
-            .is_some_and(|rest| rest.starts_with('/'))
+    above.is_empty() || folder.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn are_kin(one: &Profile, other: &Profile) -> bool {
@@ -165,10 +152,7 @@ fn own_suite(focus: &str, argv: &[String], task: &Task) -> Suite {
         TestFormat::Junit => Format::Junit,
     };
     let profile = Profile::own(argv, format, task.test_results.as_deref());
-    let suite = Suite {
-        profile: Arc::new(profile),
-        dir: focus.to_owned(),
-    };
+    let suite = Suite { profile: Arc::new(profile), dir: focus.to_owned() };
     with_task(vec![suite], focus, task).remove(0)
 }
 
@@ -177,10 +161,7 @@ fn own_suite(focus: &str, argv: &[String], task: &Task) -> Suite {
 fn with_task(mut suites: Vec<Suite>, focus: &str, task: &Task) -> Vec<Suite> {
     for (index, suite) in suites.iter_mut().enumerate() {
         let profile = Arc::make_mut(&mut suite.profile);
-        let own = task
-            .environment
-            .iter()
-            .map(|(key, value)| (key.clone(), value.clone()));
+        let own = task.environment.iter().map(|(key, value)| (key.clone(), value.clone()));
         profile.environment.extend(own);
         if let Some(steps) = &task.setup {
             let steps = steps.iter().take(if index == 0 { usize::MAX } else { 0 });
@@ -192,10 +173,7 @@ fn with_task(mut suites: Vec<Suite>, focus: &str, task: &Task) -> Vec<Suite> {
                 (Some(build), Format::Libtest | Format::Nextest) => build.commands.clone(),
                 _ => Vec::new(),
             };
-            let compiler = profile
-                .build
-                .as_ref()
-                .map_or(Compiler::Any, |build| build.compiler);
+            let compiler = profile.build.as_ref().map_or(Compiler::Any, |build| build.compiler);
             profile.build = Some(Build::own(own, announced, compiler, focus));
         }
     }
@@ -206,11 +184,7 @@ impl Suite {
     /// The profile's name and the folder, for people.
     pub fn label(&self) -> String {
         let name = &self.profile.name;
-        if self.dir.is_empty() {
-            name.clone()
-        } else {
-            format!("{name} in {}", self.dir)
-        }
+        if self.dir.is_empty() { name.clone() } else { format!("{name} in {}", self.dir) }
     }
 
     /// The globs of product source files, relative to the repository.
@@ -225,11 +199,7 @@ impl Suite {
 
     fn below(&self, globs: &[String]) -> Vec<String> {
         let here = |glob: &String| {
-            if self.dir.is_empty() {
-                glob.clone()
-            } else {
-                format!("{}/{glob}", self.dir)
-            }
+            if self.dir.is_empty() { glob.clone() } else { format!("{}/{glob}", globset::escape(&self.dir)) }
         };
         globs.iter().map(here).collect()
     }
@@ -292,10 +262,7 @@ impl Suite {
         launchers: &Path,
     ) -> Result<Vec<Invocation>> {
         let selection = only.map(|only| self.select(only)).transpose()?;
-        if selection
-            .as_ref()
-            .is_some_and(|selection| selection.ids.is_empty())
-        {
+        if selection.as_ref().is_some_and(|selection| selection.ids.is_empty()) {
             return Ok(Vec::new());
         }
         let selection = selection.filter(|selection| selection.bytes() <= SELECTION);
@@ -321,10 +288,7 @@ impl Suite {
     /// Whether the tests can still tell something when the build failed (a type check beside a runner that
     /// strips types).
     pub fn tests_despite_build(&self) -> bool {
-        self.profile
-            .build
-            .as_ref()
-            .is_some_and(|build| build.tests_despite_failure)
+        self.profile.build.as_ref().is_some_and(|build| build.tests_despite_failure)
     }
 
     /// Reads what an invocation left. Test ids get the suite's folder as prefix, unless it is the root.
@@ -337,11 +301,7 @@ impl Suite {
     ) -> Result<Parsed> {
         let place = Place::new(tree, &self.dir);
         let Reads::Tests(format, prefix) = &invocation.reads else {
-            let compiler = self
-                .profile
-                .build
-                .as_ref()
-                .map_or(Compiler::None, |build| build.compiler);
+            let compiler = self.profile.build.as_ref().map_or(Compiler::None, |build| build.compiler);
             return Ok(Parsed {
                 diagnostics: compilers::read(compiler, finished, &place)?,
                 complete: true,
@@ -405,9 +365,7 @@ impl Suite {
         results: &Path,
         parse: impl Fn(&[u8]) -> Result<Parsed>,
     ) -> Result<Parsed> {
-        self.read_each(tree, results, |root, file| {
-            parse(&read_beneath(root, file, formats::FILE)?)
-        })
+        self.read_each(tree, results, |root, file| parse(&read_beneath(root, file, formats::FILE)?))
     }
 
     /// Reads `JUnit` files, which may be far larger than what they say.
@@ -425,10 +383,7 @@ impl Suite {
         read: impl Fn(&Path, &str) -> Result<Parsed>,
     ) -> Result<Parsed> {
         let (root, files) = self.result_files(tree, results)?;
-        let mut all = Parsed {
-            complete: !files.is_empty(),
-            ..Parsed::default()
-        };
+        let mut all = Parsed { complete: !files.is_empty(), ..Parsed::default() };
         for file in files {
             let parsed = read(&root, &file).unwrap_or_default();
             all.tests.extend(parsed.tests);
@@ -481,22 +436,12 @@ impl Suite {
     pub(super) fn invocation(&self, argv: Vec<String>, dir: String, reads: Reads) -> Invocation {
         let mut env = self.profile.test.environment.clone();
         env.extend(self.profile.environment.clone());
-        Invocation {
-            argv,
-            dir,
-            env,
-            seconds: self.profile.test.seconds,
-            reads,
-        }
+        Invocation { argv, dir, env, seconds: self.profile.test.seconds, reads }
     }
 
     /// What ids of this suite begin with.
     fn prefix(&self) -> String {
-        if self.dir.is_empty() {
-            String::new()
-        } else {
-            format!("{}:", self.dir)
-        }
+        if self.dir.is_empty() { String::new() } else { format!("{}:", self.dir) }
     }
 
     /// The tests of `only` that are this suite's: those with its prefix, and with the form that `split` gives
@@ -512,12 +457,8 @@ impl Suite {
             };
             if let Some(parts) = split.captures(id) {
                 selection.ids.push(id.to_owned());
-                selection
-                    .files
-                    .push(parts.name("file").map_or("", |part| part.as_str()).to_owned());
-                selection
-                    .names
-                    .push(parts.name("name").map_or("", |part| part.as_str()).to_owned());
+                selection.files.push(parts.name("file").map_or("", |part| part.as_str()).to_owned());
+                selection.names.push(parts.name("name").map_or("", |part| part.as_str()).to_owned());
             }
         }
         Ok(selection)
@@ -549,9 +490,7 @@ pub(super) struct Fill {
 impl Fill {
     /// The words of a command line with their placeholders filled in.
     pub(super) fn all(&self, argv: &[String]) -> Vec<String> {
-        let kept = argv
-            .iter()
-            .filter(|word| *word != "{workspace}" || self.workspace);
+        let kept = argv.iter().filter(|word| *word != "{workspace}" || self.workspace);
         kept.map(|word| self.one(word)).collect()
     }
 
@@ -622,9 +561,7 @@ fn alternation(names: &[String]) -> String {
 /// The files below `root` that match a glob, in order; links are not followed.
 fn matching(root: &Path, pattern: &str) -> Result<Vec<String>> {
     let glob = glob(pattern)?;
-    let fixed = pattern
-        .split('/')
-        .take_while(|part| !part.contains(['*', '?', '[', '{']));
+    let fixed = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{']));
     let fixed: Vec<&str> = fixed.collect();
     let whole = fixed.len() == pattern.split('/').count();
     let start = fixed[..fixed.len() - usize::from(whole)].join("/");

@@ -72,30 +72,19 @@ impl Trial {
     pub async fn run(&self, only: Option<&[&str]>) -> Option<Said> {
         let (tree, launchers) = (self.path("tree"), self.path("launchers"));
         let only = only.map(|only| only.iter().map(ToString::to_string).collect::<BTreeSet<_>>());
-        let mut said = Said {
-            complete: true,
-            ..Said::default()
-        };
+        let mut said = Said { complete: true, ..Said::default() };
         for suite in &self.suites {
             if lacks_program(&suite.profile) {
                 return None;
             }
             for command in suite.setup(&tree, &launchers).unwrap() {
                 let finished = self.execute(&command).await;
-                assert!(
-                    finished.exit.success(),
-                    "{command:?}: {}",
-                    finished.log(2000).unwrap()
-                );
+                assert!(finished.exit.success(), "{command:?}: {}", finished.log(2000).unwrap());
             }
             let mut built = Vec::new();
             for command in suite.build(&tree, &launchers).unwrap() {
                 let finished = self.execute(&command).await;
-                said.take(
-                    suite
-                        .read(&command, &finished, &tree, &self.path("results"))
-                        .unwrap(),
-                );
+                said.take(suite.read(&command, &finished, &tree, &self.path("results")).unwrap());
                 let failed = !finished.exit.success();
                 built.push(finished);
                 if failed && !suite.tests_despite_build() {
@@ -106,10 +95,7 @@ impl Trial {
                 }
             }
             let results = self.path("results");
-            for command in suite
-                .tests(&tree, &built, only.as_ref(), &results, &launchers)
-                .unwrap()
-            {
+            for command in suite.tests(&tree, &built, only.as_ref(), &results, &launchers).unwrap() {
                 let finished = self.execute(&command).await;
                 said.take(suite.read(&command, &finished, &tree, &results).unwrap());
             }
@@ -124,10 +110,7 @@ impl Trial {
             argv: command.argv.iter().map(OsString::from).collect(),
             dir: self.path("tree").join(&command.dir),
             env,
-            limits: Limits {
-                wall: Duration::from_secs(command.seconds),
-                ..Limits::default()
-            },
+            limits: Limits { wall: Duration::from_secs(command.seconds), ..Limits::default() },
             logs: self.path("logs"),
         };
         process::run(&command).await.unwrap()
@@ -154,16 +137,9 @@ impl Said {
 
 /// Whether a program is missing, which is a mistake where `CI` is set.
 fn lacks_program(profile: &Profile) -> bool {
-    let path = environment()
-        .into_iter()
-        .find(|(key, _)| key == "PATH")
-        .unwrap()
-        .1;
+    let path = environment().into_iter().find(|(key, _)| key == "PATH").unwrap().1;
     let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let missing = profile
-        .programs
-        .iter()
-        .find(|program| process::find(program, &path).is_none());
+    let missing = profile.programs.iter().find(|program| process::find(program, &path).is_none());
     let Some(missing) = missing else {
         return false;
     };
@@ -174,10 +150,7 @@ fn lacks_program(profile: &Profile) -> bool {
 }
 
 /// The environment without what cargo adds for the test that is running now.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the toolchains of this machine are what is tested"
-)]
+#[expect(clippy::disallowed_methods, reason = "the toolchains of this machine are what is tested")]
 fn environment() -> Vec<(OsString, OsString)> {
     let inherited = |key: &OsString| {
         let key = key.to_string_lossy();
@@ -203,30 +176,18 @@ fn copy(from: &Path, to: &Path) {
 /// Runs a fixture and compares what fails with what its task says.
 async fn check(name: &str, suites: &[&str]) {
     let trial = Trial::fixture(name);
-    let names: Vec<&str> = trial
-        .suites
-        .iter()
-        .map(|suite| suite.profile.name.as_str())
-        .collect();
+    let names: Vec<&str> = trial.suites.iter().map(|suite| suite.profile.name.as_str()).collect();
     assert_eq!(names, suites, "{name}");
     let Some(said) = trial.run(None).await else {
         return;
     };
-    assert_eq!(
-        said.with(Outcome::Failed),
-        trial.task.fail_to_pass,
-        "{name}: {said:#?}"
-    );
+    assert_eq!(said.with(Outcome::Failed), trial.task.fail_to_pass, "{name}: {said:#?}");
     assert!(said.complete, "{name}: {said:#?}");
     let Some(first) = trial.task.fail_to_pass.first() else {
         return;
     };
     let said = trial.run(Some(&[first])).await.unwrap();
-    assert_eq!(
-        said.outcomes.get(first),
-        Some(&Outcome::Failed),
-        "{name}, only {first}: {said:#?}"
-    );
+    assert_eq!(said.outcomes.get(first), Some(&Outcome::Failed), "{name}, only {first}: {said:#?}");
 }
 
 #[tokio::test]
@@ -249,13 +210,7 @@ async fn go_fixtures_fail_where_their_tasks_say() {
 
 #[tokio::test]
 async fn commands_of_the_tasks_own_fail_where_their_tasks_say() {
-    for name in [
-        "make-b64",
-        "make-wc",
-        "generic-exit-perl",
-        "generic-tap-sh",
-        "generic-junit-perl",
-    ] {
+    for name in ["make-b64", "make-wc", "generic-exit-perl", "generic-tap-sh", "generic-junit-perl"] {
         check(name, &["command"]).await;
     }
 }
@@ -266,18 +221,9 @@ async fn makefiles_are_recognised_and_their_exit_status_is_a_test() {
         let mut trial = Trial::fixture(name);
         let mut expected = trial.task.fail_to_pass.clone();
         expected.insert("command".to_owned());
-        trial.suites = detect(
-            &trial.path("tree"),
-            "",
-            &Profile::load(None).unwrap(),
-            &Task::default(),
-        )
-        .unwrap();
-        let names: Vec<&str> = trial
-            .suites
-            .iter()
-            .map(|suite| suite.profile.name.as_str())
-            .collect();
+        trial.suites =
+            detect(&trial.path("tree"), "", &Profile::load(None).unwrap(), &Task::default()).unwrap();
+        let names: Vec<&str> = trial.suites.iter().map(|suite| suite.profile.name.as_str()).collect();
         assert_eq!(names, ["make"], "{name}");
         let said = trial.run(None).await.unwrap();
         assert_eq!(said.with(Outcome::Failed), expected, "{said:#?}");
@@ -289,11 +235,8 @@ async fn rust_builds_that_fail_offer_the_compilers_own_edits() {
     let trial = Trial::fixture("rust-compile-mutability");
     let said = trial.run(None).await.unwrap();
     assert!(said.outcomes.is_empty(), "{said:#?}");
-    let sure = |d: &&Diagnostic| {
-        d.suggestions
-            .iter()
-            .any(|s| s.applicability == Applicability::MachineApplicable)
-    };
+    let sure =
+        |d: &&Diagnostic| d.suggestions.iter().any(|s| s.applicability == Applicability::MachineApplicable);
     let files: BTreeSet<_> = said
         .diagnostics
         .iter()
@@ -302,10 +245,7 @@ async fn rust_builds_that_fail_offer_the_compilers_own_edits() {
         .flat_map(|s| &s.parts)
         .map(|p| p.file.clone())
         .collect();
-    assert!(
-        files.len() >= 3 && files.iter().all(|file| file.starts_with("src/")),
-        "{said:#?}"
-    );
+    assert!(files.len() >= 3 && files.iter().all(|file| file.starts_with("src/")), "{said:#?}");
 
     let trial = Trial::fixture("rust-compile-import");
     let said = trial.run(None).await.unwrap();
@@ -314,15 +254,12 @@ async fn rust_builds_that_fail_offer_the_compilers_own_edits() {
         .iter()
         .find(|d| d.code == "E0432" || d.code == "E0433" || d.code == "E0412")
         .unwrap();
+    assert!(found.location.as_ref().unwrap().file.starts_with("src/"), "{found:#?}");
     assert!(
-        found.location.as_ref().unwrap().file.starts_with("src/"),
-        "{found:#?}"
-    );
-    assert!(said.diagnostics.iter().all(|d| {
-        d.suggestions
+        said.diagnostics
             .iter()
-            .all(|s| s.applicability != Applicability::MachineApplicable)
-    }));
+            .all(|d| { d.suggestions.iter().all(|s| s.applicability != Applicability::MachineApplicable) })
+    );
 }
 
 /// What Rust can come with: every kind of binary, doctests, a build script, a procedural macro, an abort.
@@ -340,14 +277,8 @@ const CRATE: &[(&str, &str)] = &[
         "//! ```\n//! assert_eq!(tally_up::add(1, 2), 3);\n//! ```\n\n/// ```\n/// assert_eq!(tally_up::add(1, 2), 4);\n/// ```\n/// ```ignore\n/// nothing\n/// ```\npub fn add(a: i32, b: i32) -> i32 { a + b }\n#[test] #[ignore] fn slow() {}\n#[test] fn told_its_folder() { assert!(std::path::Path::new(&std::env::var(\"CARGO_MANIFEST_DIR\").unwrap()).join(\"build.rs\").exists()); assert!(std::path::Path::new(&std::env::var(\"OUT_DIR\").unwrap()).join(\"made\").exists()); assert_eq!(std::env::var(\"CARGO_PKG_VERSION_PRE\").unwrap(), \"rc.1\"); assert!(std::env::var_os(\"BUILT\").is_some()); }\n",
     ),
     ("src/main.rs", "fn main() {}\n#[test] fn in_bin() {}\n"),
-    (
-        "tests/abort.rs",
-        "#[test] fn b_aborts() { eprintln!(\"bye\"); std::process::abort(); }\n",
-    ),
-    (
-        "tests/plain.rs",
-        "fn main() { assert_eq!(std::env::args().count(), 1); std::process::exit(3); }",
-    ),
+    ("tests/abort.rs", "#[test] fn b_aborts() { eprintln!(\"bye\"); std::process::abort(); }\n"),
+    ("tests/plain.rs", "fn main() { assert_eq!(std::env::args().count(), 1); std::process::exit(3); }"),
     ("examples/show.rs", "fn main() {}"),
     (
         "derive/Cargo.toml",
@@ -363,11 +294,7 @@ const CRATE: &[(&str, &str)] = &[
 async fn every_kind_of_rust_binary_runs_as_cargo_would_run_it() {
     let trial = Trial::files(CRATE, "");
     let said = trial.run(None).await.unwrap();
-    let shown: Vec<String> = said
-        .outcomes
-        .iter()
-        .map(|(id, outcome)| format!("{id}: {outcome:?}"))
-        .collect();
+    let shown: Vec<String> = said.outcomes.iter().map(|(id, outcome)| format!("{id}: {outcome:?}")).collect();
     assert_eq!(
         shown,
         [
@@ -385,16 +312,9 @@ async fn every_kind_of_rust_binary_runs_as_cargo_would_run_it() {
         "{said:#?}"
     );
     assert!(said.messages.contains("SIGABRT") && !said.complete, "{said:#?}");
-    let only = [
-        "tally-up::doc src/lib.rs - add",
-        "tally-up::plain command",
-        "derive runs",
-    ];
+    let only = ["tally-up::doc src/lib.rs - add", "tally-up::plain command", "derive runs"];
     let said = trial.run(Some(&only)).await.unwrap();
-    assert!(
-        only.iter().all(|id| said.outcomes.contains_key(*id)) && said.outcomes.len() <= 4,
-        "{said:#?}"
-    );
+    assert!(only.iter().all(|id| said.outcomes.contains_key(*id)) && said.outcomes.len() <= 4, "{said:#?}");
 }
 
 #[tokio::test]
@@ -413,14 +333,8 @@ async fn one_go_package_that_does_not_build_leaves_the_others_their_tests() {
     let Some(said) = trial.run(None).await else {
         return;
     };
-    assert_eq!(
-        said.with(Outcome::Passed).into_iter().collect::<Vec<_>>(),
-        ["example.com/m/good.TestA"]
-    );
-    assert_eq!(
-        said.diagnostics[0].location.as_ref().unwrap().to_string(),
-        "bad/b.go:2:23"
-    );
+    assert_eq!(said.with(Outcome::Passed).into_iter().collect::<Vec<_>>(), ["example.com/m/good.TestA"]);
+    assert_eq!(said.diagnostics[0].location.as_ref().unwrap().to_string(), "bad/b.go:2:23");
     let said = trial.run(Some(&["example.com/m/good.TestB/x_y"])).await.unwrap();
     assert_eq!(said.outcomes.len(), 2, "{said:#?}");
 }
@@ -437,10 +351,7 @@ fn found(files: &[&str], focus: &str) -> Vec<String> {
         })
         .collect();
     let suites = Trial::files(&files, focus).suites;
-    suites
-        .iter()
-        .map(|suite| format!("{}:{}", suite.dir, suite.profile.name))
-        .collect()
+    suites.iter().map(|suite| format!("{}:{}", suite.dir, suite.profile.name)).collect()
 }
 
 #[test]
@@ -450,29 +361,12 @@ fn toolchains_are_found_at_the_focus_above_it_and_below() {
         (&["Cargo.toml", "a/Cargo.toml"], "a", &["a:cargo"]),
         (&["Cargo.toml", "docs/x.md"], "docs", &[":cargo"]),
         (&["Cargo.toml", ".config/nextest.toml"], "", &[":nextest"]),
-        (
-            &["backend/go.mod", "native/core/Cargo.toml", "x.md"],
-            "",
-            &["backend:go", "native/core:cargo"],
-        ),
-        (
-            &["Cargo.toml", "tools/go.mod", "Makefile"],
-            "",
-            &[":cargo", "tools:go"],
-        ),
+        (&["backend/go.mod", "native/core/Cargo.toml", "x.md"], "", &["backend:go", "native/core:cargo"]),
+        (&["Cargo.toml", "tools/go.mod", "Makefile"], "", &[":cargo", "tools:go"]),
         (&["Makefile", "src/a.c"], "", &[":make"]),
         (&["Makefile", "server/go.mod"], "", &["server:go"]),
         (&["a/b/c/d/go.mod"], "", &[]),
-        (
-            &[
-                "node_modules/x/go.mod",
-                "target/y/go.mod",
-                ".hidden/go.mod",
-                "vendor/z/go.mod",
-            ],
-            "",
-            &[],
-        ),
+        (&["node_modules/x/go.mod", "target/y/go.mod", ".hidden/go.mod", "vendor/z/go.mod"], "", &[]),
         (&["x.md"], "", &[]),
     ];
     for (files, focus, expected) in cases {
@@ -488,62 +382,34 @@ fn a_link_out_of_the_tree_recognises_nothing() {
     std::os::unix::fs::symlink(&outside, trial.path("tree").join("linked")).unwrap();
     std::os::unix::fs::symlink(outside.join("go.mod"), trial.path("tree").join("go.mod")).unwrap();
     let profiles = Profile::load(None).unwrap();
-    assert!(
-        detect(&trial.path("tree"), "", &profiles, &Task::default())
-            .unwrap()
-            .is_empty()
-    );
+    assert!(detect(&trial.path("tree"), "", &profiles, &Task::default()).unwrap().is_empty());
 }
 
 #[test]
 fn what_the_task_says_overrides_the_profile() {
-    let trial = Trial::files(
-        &[
-            ("a/go.mod", "module m\nrequire example.com/x v1.0.0\n"),
-            ("b/Cargo.toml", ""),
-        ],
-        "",
-    );
+    let trial =
+        Trial::files(&[("a/go.mod", "module m\nrequire example.com/x v1.0.0\n"), ("b/Cargo.toml", "")], "");
     let task: Task = toml::from_str(
         "regreen = 1\nenvironment = { GOFLAGS = '-mod=mod' }\nsetup = [{ argv = ['./prepare', '{tree}'] }]\n",
     )
     .unwrap();
     let (tree, profiles) = (trial.path("tree"), Profile::load(None).unwrap());
     let suites = detect(&tree, "", &profiles, &task).unwrap();
-    let setup: Vec<_> = suites
-        .iter()
-        .flat_map(|suite| suite.setup(&tree, Path::new("/l")).unwrap())
-        .collect();
+    let setup: Vec<_> =
+        suites.iter().flat_map(|suite| suite.setup(&tree, Path::new("/l")).unwrap()).collect();
     assert_eq!(setup.len(), 1, "{setup:?}");
-    assert_eq!(
-        (setup[0].argv[1].as_str(), setup[0].dir.as_str()),
-        (tree.to_str().unwrap(), "")
-    );
+    assert_eq!((setup[0].argv[1].as_str(), setup[0].dir.as_str()), (tree.to_str().unwrap(), ""));
     assert_eq!(setup[0].env["GOFLAGS"], "-mod=mod");
 
-    let go: Vec<Arc<Profile>> = detect(
-        &tree,
-        "",
-        &profiles,
-        &Task {
-            toolchain: Some("go".to_owned()),
-            ..Task::default()
-        },
-    )
-    .unwrap()
-    .into_iter()
-    .map(|suite| suite.profile)
-    .collect();
+    let go: Vec<Arc<Profile>> =
+        detect(&tree, "", &profiles, &Task { toolchain: Some("go".to_owned()), ..Task::default() })
+            .unwrap()
+            .into_iter()
+            .map(|suite| suite.profile)
+            .collect();
     assert_eq!(go.len(), 1);
-    let error = detect(
-        &tree,
-        "",
-        &profiles,
-        &Task {
-            toolchain: Some("cobol".to_owned()),
-            ..Task::default()
-        },
-    );
+    let error =
+        detect(&tree, "", &profiles, &Task { toolchain: Some("cobol".to_owned()), ..Task::default() });
     assert!(error.unwrap_err().to_string().contains("no toolchain \"cobol\""));
 }
 
@@ -561,14 +427,8 @@ async fn a_member_of_a_workspace_is_tested_alone_and_its_files_are_found() {
             "money:money::arithmetic percentages_that_do_not_fit_are_errors",
         ]
     );
-    assert!(
-        said.outcomes.keys().all(|id| id.starts_with("money:")),
-        "{said:#?}"
-    );
-    assert!(
-        said.frames.iter().any(|at| at.file == "money/src/rate.rs"),
-        "{said:#?}"
-    );
+    assert!(said.outcomes.keys().all(|id| id.starts_with("money:")), "{said:#?}");
+    assert!(said.frames.iter().any(|at| at.file == "money/src/rate.rs"), "{said:#?}");
     let said = trial.run(Some(&[&failed[1]])).await.unwrap();
     assert_eq!(said.outcomes.len(), 1, "{said:#?}");
 }
@@ -577,10 +437,7 @@ async fn a_member_of_a_workspace_is_tested_alone_and_its_files_are_found() {
 async fn alternatives_of_the_compiler_are_edits_of_their_own_and_macros_offer_none() {
     let trial = Trial::files(
         &[
-            (
-                "Cargo.toml",
-                "[package]\nname = 'a'\nversion = '0.1.0'\nedition = '2021'\n",
-            ),
+            ("Cargo.toml", "[package]\nname = 'a'\nversion = '0.1.0'\nedition = '2021'\n"),
             (
                 "src/lib.rs",
                 "macro_rules! m { ($x:expr) => { { let y = $x; y = 1; y } } }\n\
@@ -595,10 +452,7 @@ async fn alternatives_of_the_compiler_are_edits_of_their_own_and_macros_offer_no
         .iter()
         .find(|d| d.message.contains("`Result`"))
         .unwrap_or_else(|| panic!("{said:#?}"));
-    assert!(
-        imports.suggestions.iter().all(|s| s.parts.len() == 1),
-        "{imports:#?}"
-    );
+    assert!(imports.suggestions.iter().all(|s| s.parts.len() == 1), "{imports:#?}");
     for diagnostic in &said.diagnostics {
         let line = diagnostic.location.as_ref().map(|at| (at.file.as_str(), at.line));
         assert!(matches!(line, Some(("src/lib.rs", 1..=3))), "{diagnostic:#?}");

@@ -2,19 +2,21 @@
 //! picture is stable, and whether a patch can help at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use anyhow::Result;
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{Say, Verifier, assess, count, failure, is_synthetic};
+use super::observe::Phase;
+use super::{RUN, Say, Verifier, assess, count, failure, is_synthetic};
 use crate::process;
 use crate::record::Cause;
 use crate::text;
-use crate::verdict::{Baseline, Failure, FailureKind, Outcome, TestId, TestRun};
+use crate::verdict::{Baseline, Failure, FailureKind, Outcome, TestId, TestResult, TestRun};
 
 /// The base is run until nothing new turns out flaky, at least and at most this often.
-const RUNS: std::ops::RangeInclusive<u32> = 2..=5;
+const RUNS: std::ops::RangeInclusive<usize> = 2..=5;
 
 /// Why no patch can help, with the remedy.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,32 +39,18 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
     let results = verifier.workshop.scratch.results()?;
     for suite in &verifier.suites {
         for invocation in suite.setup(&workspace.tree(), &verifier.launchers)? {
-            say(&format!(
-                "setting up: {}",
-                text::clip(&invocation.argv.join(" "), 60)
-            ));
-            let finished = verifier
-                .run(&invocation, &workspace, &results, verifier.setup_network)
-                .await?;
+            say(&format!("setting up: {}", text::clip(&invocation.argv.join(" "), 60)));
+            let finished = verifier.run(&invocation, &workspace, &results, Phase::SetUp).await?;
             if !finished.exit.success() {
                 let log = finished.log(4000)?;
-                return Ok(Some(setup_trouble(
-                    &invocation.argv.join(" "),
-                    &finished.exit.to_string(),
-                    &log,
-                )));
+                return Ok(Some(setup_trouble(&invocation.argv.join(" "), &finished.exit.to_string(), &log)));
             }
         }
     }
     for suite in &verifier.suites {
         for invocation in suite.build(&workspace.tree(), &verifier.launchers)? {
             say("building the base");
-            if !verifier
-                .run(&invocation, &workspace, &results, false)
-                .await?
-                .exit
-                .success()
-            {
+            if !verifier.run(&invocation, &workspace, &results, Phase::Test).await?.exit.success() {
                 break;
             }
         }
@@ -86,10 +74,7 @@ fn missing_program(verifier: &Verifier) -> Option<Trouble> {
         let program = suite.profile.programs.iter().find(missing)?;
         Some(Trouble {
             cause: Cause::ToolchainMissing,
-            detail: format!(
-                "the {} suite needs {program}, which is not installed",
-                suite.profile.name
-            ),
+            detail: format!("the {} suite needs {program}, which is not installed", suite.profile.name),
             remedy: suite.profile.remedy.clone(),
         })
     })
@@ -114,13 +99,12 @@ fn setup_trouble(command: &str, exit: &str, log: &str) -> Trouble {
 /// Runs the base until the picture is stable and sorts its tests; or says why no patch can help.
 pub async fn measure(verifier: &Verifier, say: Say<'_>) -> Result<Result<Baseline, Trouble>> {
     let mut runs: Vec<TestRun> = Vec::new();
-    while runs.len() < 5 {
+    while runs.len() < *RUNS.end() {
         say(&format!("testing the base, run {}", runs.len() + 1));
         let workspace = verifier.workshop.workspace()?;
         let known = flaky(&runs);
         runs.push(verifier.observe(&workspace, None).await?);
-        let enough = u32::try_from(runs.len()).is_ok_and(|n| n >= *RUNS.start());
-        if enough && flaky(&runs) == known {
+        if runs.len() >= *RUNS.start() && flaky(&runs) == known {
             break;
         }
     }
@@ -136,10 +120,7 @@ fn flaky(runs: &[TestRun]) -> BTreeSet<TestId> {
             seen.entry(id).or_default().insert(run.outcome(id));
         }
     }
-    seen.into_iter()
-        .filter(|(_, outcomes)| outcomes.len() > 1)
-        .map(|(id, _)| id.clone())
-        .collect()
+    seen.into_iter().filter(|(_, outcomes)| outcomes.len() > 1).map(|(id, _)| id.clone()).collect()
 }
 
 /// Sorts the tests of repeated runs into targets, guards, flaky, unrelated and disabled.
@@ -148,53 +129,36 @@ fn sort(
     pass_to_pass: &BTreeSet<TestId>,
     mut runs: Vec<TestRun>,
 ) -> Result<Baseline, Trouble> {
+    if runs.iter().any(|run| !run.broken.is_empty()) {
+        for run in &mut runs {
+            let ended = run.broken.is_empty();
+            let outcome = if ended { Outcome::Passed } else { Outcome::Failed };
+            let message = run.broken.join("; ");
+            run.tests.insert(RUN.to_owned(), TestResult { message, ..TestResult::new(RUN, outcome) });
+        }
+    }
     let flaky = flaky(&runs);
     let count = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-    let Some(mut run) = runs.pop() else {
+    let Some(run) = runs.pop() else {
         return Ok(Baseline::default());
     };
-    if !run.broken.is_empty() {
-        let id = "run (tests)".to_owned();
-        run.tests.insert(
-            id.clone(),
-            crate::verdict::TestResult::failed(id, run.broken.join("; ")),
-        );
-    }
-    let stable = |outcome| {
-        run.with(outcome)
-            .difference(&flaky)
-            .cloned()
-            .collect::<BTreeSet<_>>()
-    };
-    let (passing, failing, disabled) = (
-        stable(Outcome::Passed),
-        stable(Outcome::Failed),
-        stable(Outcome::Skipped),
-    );
+    let stable = |outcome| run.with(outcome).difference(&flaky).cloned().collect::<BTreeSet<_>>();
+    let (passing, failing, disabled) =
+        (stable(Outcome::Passed), stable(Outcome::Failed), stable(Outcome::Skipped));
     let (targets, unrelated) = if fail_to_pass.is_empty() {
         (failing, BTreeSet::new())
     } else {
         check_named(fail_to_pass, &passing, &flaky, &run)?;
-        // A suite that does not build or end stands in the way of its targets, whoever named them.
-        let synthetic = failing.iter().filter(|id| is_synthetic(id));
+        // A suite that does not build or end stands in the way of targets that it has no results for.
+        let hidden = fail_to_pass.iter().any(|id| run.outcome(id) == Outcome::Missing);
+        let synthetic = failing.iter().filter(|id| hidden && is_synthetic(id));
         let targets: BTreeSet<TestId> = fail_to_pass.iter().chain(synthetic).cloned().collect();
         (targets.clone(), failing.difference(&targets).cloned().collect())
     };
-    let guards = if pass_to_pass.is_empty() {
-        passing
-    } else {
-        passing.intersection(pass_to_pass).cloned().collect()
-    };
+    let guards =
+        if pass_to_pass.is_empty() { passing } else { passing.intersection(pass_to_pass).cloned().collect() };
     let guards = guards.difference(&targets).cloned().collect();
-    Ok(Baseline {
-        targets,
-        guards,
-        flaky,
-        unrelated,
-        disabled,
-        run,
-        runs: count,
-    })
+    Ok(Baseline { targets, guards, flaky, unrelated, disabled, run, runs: count })
 }
 
 /// Named targets must be able to tell a fix from the base.
@@ -211,10 +175,7 @@ fn check_named(
     };
     for id in targets {
         if passing.contains(id) {
-            return Err(unknown(
-                format!("the target {id} passes on the base"),
-                "name a test that fails",
-            ));
+            return Err(unknown(format!("the target {id} passes on the base"), "name a test that fails"));
         }
         if flaky.contains(id) {
             return Err(unknown(
@@ -223,10 +184,7 @@ fn check_named(
             ));
         }
         if run.outcome(id) == Outcome::Skipped {
-            return Err(unknown(
-                format!("the target {id} is disabled"),
-                "enable it in the repository first",
-            ));
+            return Err(unknown(format!("the target {id} is disabled"), "enable it in the repository first"));
         }
         if run.outcome(id) == Outcome::Missing && run.built && run.broken.is_empty() {
             let near = nearest(id, run.tests.keys());
@@ -234,10 +192,7 @@ fn check_named(
                 "no test is named {id}{}",
                 near.map_or(String::new(), |near| format!("; did you mean {near}?"))
             );
-            return Err(unknown(
-                detail,
-                "`regreen fix` without --target lists the failing tests",
-            ));
+            return Err(unknown(detail, "`regreen fix` without --target lists the failing tests"));
         }
     }
     Ok(())
@@ -245,9 +200,7 @@ fn check_named(
 
 fn nearest<'a>(id: &str, ids: impl Iterator<Item = &'a TestId>) -> Option<&'a TestId> {
     let likeness = |other: &str| similar::TextDiff::from_chars(id, other).ratio();
-    let near = ids
-        .map(|other| (likeness(other), other))
-        .filter(|(ratio, _)| *ratio > 0.6);
+    let near = ids.map(|other| (likeness(other), other)).filter(|(ratio, _)| *ratio > 0.6);
     near.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }
 
@@ -262,37 +215,18 @@ fn triage(mut baseline: Baseline) -> Result<Baseline, Trouble> {
     }
     let mut environment = None;
     let of_environment = |id: &TestId| {
-        let message = baseline
-            .run
-            .tests
-            .get(id)
-            .map_or("", |test| test.message.as_str());
-        let log = if is_synthetic(id) {
-            baseline.run.log.as_str()
-        } else {
-            ""
-        };
-        sign(message)
-            .or_else(|| sign(log))
-            .inspect(|sign| environment = Some(sign.clone()))
-            .is_some()
+        let message = baseline.run.tests.get(id).map_or("", |test| test.message.as_str());
+        let log = if is_synthetic(id) { baseline.run.log.as_str() } else { "" };
+        sign(message).or_else(|| sign(log)).inspect(|sign| environment = Some(sign.clone())).is_some()
     };
-    let (faulty, targets): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut baseline.targets)
-        .into_iter()
-        .partition(of_environment);
+    let (faulty, targets): (BTreeSet<_>, BTreeSet<_>) =
+        std::mem::take(&mut baseline.targets).into_iter().partition(of_environment);
     baseline.targets = targets;
     if let Some(sign) = environment.filter(|_| baseline.targets.is_empty()) {
         let names: Vec<&TestId> = faulty.iter().collect();
-        let detail = format!(
-            "{} because of this machine, not of the code: {}",
-            sign.what,
-            text::list(&names, 3)
-        );
-        return Err(Trouble {
-            cause: sign.cause,
-            detail,
-            remedy: sign.remedy,
-        });
+        let detail =
+            format!("{} because of this machine, not of the code: {}", sign.what, text::list(&names, 3));
+        return Err(Trouble { cause: sign.cause, detail, remedy: sign.remedy });
     }
     baseline.unrelated.extend(faulty);
     if baseline.targets.is_empty() && !baseline.flaky.is_empty() {
@@ -313,11 +247,7 @@ fn triage(mut baseline: Baseline) -> Result<Baseline, Trouble> {
 /// What the base fails with, as the first prompt and the repair engine see it.
 pub fn failure_of_base(baseline: &Baseline) -> Failure {
     let mut base = assess(baseline, &baseline.run).unwrap_or_else(|| {
-        failure(
-            FailureKind::TargetsFail,
-            baseline.targets.iter().collect(),
-            &baseline.run,
-        )
+        failure(FailureKind::TargetsFail, baseline.targets.iter().collect(), &baseline.run)
     });
     base.summary = base.summary.replace(" still failing", " failing");
     base
@@ -340,18 +270,19 @@ struct Signs {
 
 /// The first sign of an environment fault in a text.
 fn sign(log: &str) -> Option<Sign> {
+    SIGNS.iter().find(|(_, pattern)| pattern.is_match(log)).map(|(sign, _)| sign.clone())
+}
+
+static SIGNS: LazyLock<Vec<(Sign, Regex)>> = LazyLock::new(|| {
     let signs: Signs =
         toml::from_str(include_str!("../../harness/triage.toml")).expect("a test reads the embedded file");
-    signs
-        .sign
-        .into_iter()
-        .find(|sign| Regex::new(&sign.pattern).is_ok_and(|pattern| pattern.is_match(log)))
-}
+    let compiled = |sign: Sign| Regex::new(&sign.pattern).ok().map(|pattern| (sign, pattern));
+    signs.sign.into_iter().filter_map(compiled).collect()
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::TestResult;
 
     fn run(tests: &str) -> TestRun {
         let tests = tests.split_whitespace().map(|word| {
@@ -363,11 +294,7 @@ mod tests {
             };
             (id.to_owned(), TestResult::new(id, outcome))
         });
-        TestRun {
-            built: true,
-            tests: tests.collect(),
-            ..TestRun::default()
-        }
+        TestRun { built: true, tests: tests.collect(), ..TestRun::default() }
     }
 
     fn set(ids: &str) -> BTreeSet<TestId> {
@@ -378,9 +305,7 @@ mod tests {
     fn check(named: &str, runs: &[&str], expected: Result<(&str, &str, &str), Cause>) {
         let runs: Vec<TestRun> = runs.iter().map(|tests| run(tests)).collect();
         let found = sort(&set(named), &BTreeSet::new(), runs).and_then(triage);
-        let found = found
-            .map(|b| (b.targets, b.guards, b.flaky))
-            .map_err(|trouble| trouble.cause);
+        let found = found.map(|b| (b.targets, b.guards, b.flaky)).map_err(|trouble| trouble.cause);
         let expected = expected.map(|(targets, guards, flaky)| (set(targets), set(guards), set(flaky)));
         assert_eq!(found, expected);
     }
@@ -407,19 +332,10 @@ mod tests {
     fn faults_of_the_environment_are_recognised() {
         let check =
             |log: &str, cause: Option<Cause>| assert_eq!(sign(log).map(|sign| sign.cause), cause, "{log}");
-        check(
-            "OSError: [Errno 28] No space left on device: '/tmp/x'",
-            Some(Cause::DiskFull),
-        );
+        check("OSError: [Errno 28] No space left on device: '/tmp/x'", Some(Cause::DiskFull));
         check("getaddrinfo EAI_AGAIN example.org", Some(Cause::NetworkNeeded));
-        check(
-            "socket.gaierror: [Errno -3] Temporary failure in name resolution",
-            Some(Cause::NetworkNeeded),
-        );
-        check(
-            "dial tcp: lookup example.org: no such host",
-            Some(Cause::NetworkNeeded),
-        );
+        check("socket.gaierror: [Errno -3] Temporary failure in name resolution", Some(Cause::NetworkNeeded));
+        check("dial tcp: lookup example.org: no such host", Some(Cause::NetworkNeeded));
         check("Could not resolve host: github.com", Some(Cause::NetworkNeeded));
         check("AssertionError: 1 != 2", None);
     }

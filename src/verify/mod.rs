@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use globset::{Glob, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::patch::Patch;
+use crate::patch::{File, Patch};
 use crate::sandbox::Sandbox;
 use crate::task::Task;
 use crate::toolchain::Suite;
@@ -75,10 +75,7 @@ impl Verifier {
     /// Judges a candidate that [`Verifier::compose`] has composed: targets first, then everything, then
     /// everything again in another pristine workspace.
     pub async fn judge(&self, baseline: &Baseline, candidate: &Patch, say: Say<'_>) -> Result<Verdict> {
-        let mut evidence = Evidence {
-            sandbox: self.sandbox.level.to_string(),
-            ..Evidence::default()
-        };
+        let mut evidence = Evidence { sandbox: self.sandbox.level.to_string(), ..Evidence::default() };
         for round in 1..=2 {
             let workspace = self.workshop.workspace()?;
             if let Err(error) = workspace.apply(candidate) {
@@ -87,9 +84,7 @@ impl Verifier {
                     format!("the patch does not apply: {error:#}"),
                 )));
             }
-            let failure = self
-                .run_round(baseline, &workspace, round, &mut evidence, say)
-                .await?;
+            let failure = self.run_round(baseline, &workspace, round, &mut evidence, say).await?;
             match failure {
                 None => evidence.runs = round,
                 Some(failure) if round == 1 => return Ok(Verdict::Red(failure)),
@@ -102,7 +97,7 @@ impl Verifier {
         }
         evidence.fixed = baseline.targets.clone();
         evidence.guards_kept = baseline.guards.len();
-        evidence.caveats = caveats(baseline, &evidence);
+        evidence.caveats = caveats(baseline, &evidence, candidate);
         Ok(Verdict::Green(evidence))
     }
 
@@ -112,10 +107,7 @@ impl Verifier {
         if workspace.apply(candidate).is_err() {
             return Ok(false);
         }
-        Ok(self
-            .run_round(baseline, &workspace, 1, &mut Evidence::default(), say)
-            .await?
-            .is_none())
+        Ok(self.run_round(baseline, &workspace, 1, &mut Evidence::default(), say).await?.is_none())
     }
 
     /// Builds a candidate, and runs no test unless the toolchain builds as it tests: how far a proposer that searches has come.
@@ -134,12 +126,8 @@ impl Verifier {
         evidence: &mut Evidence,
         say: Say<'_>,
     ) -> Result<Option<Failure>> {
-        let named: BTreeSet<TestId> = baseline
-            .targets
-            .iter()
-            .filter(|id| !is_synthetic(id))
-            .cloned()
-            .collect();
+        let named: BTreeSet<TestId> =
+            baseline.targets.iter().filter(|id| !is_synthetic(id)).cloned().collect();
         if round == 1
             && baseline.run.seconds > QUICK
             && !named.is_empty()
@@ -151,11 +139,7 @@ impl Verifier {
                 return Ok(Some(failure));
             }
         }
-        say(if round == 1 {
-            "running all tests"
-        } else {
-            "confirming in a fresh checkout"
-        });
+        say(if round == 1 { "running all tests" } else { "confirming in a fresh checkout" });
         let mut run = self.observe(workspace, None).await?;
         let broken = broken_guards(baseline, &run);
         if !broken.is_empty() && run.built && broken.len() <= 20 {
@@ -176,12 +160,14 @@ impl Verifier {
     ) -> Result<()> {
         let again = self.observe(workspace, Some(broken)).await?;
         for id in broken {
-            let Some(test) = again.tests.get(id) else { continue };
-            if test.outcome == Outcome::Passed {
-                evidence
-                    .rerun_alone
-                    .push(format!("{id} (load {:.1} per core)", run.load));
-                run.tests.insert(id.clone(), test.clone());
+            // A guard that breaks in both rounds is broken by the candidate, however it does alone.
+            let before = evidence.rerun_alone.contains(id);
+            if let Some(passed) =
+                again.tests.get(id).filter(|test| test.outcome == Outcome::Passed && !before)
+            {
+                run.tests.insert(id.clone(), passed.clone());
+                evidence.rerun_alone.insert(id.clone());
+                evidence.load = run.load;
             }
         }
         Ok(())
@@ -191,10 +177,15 @@ impl Verifier {
 fn globs(globs: impl Iterator<Item = String>) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        set.add(Glob::new(&glob).with_context(|| format!("{glob:?} is not a glob"))?);
+        // `*` stays within a folder: `test*.py` must not protect `testing/core.py`.
+        let built = GlobBuilder::new(&glob).literal_separator(true).build();
+        set.add(built.with_context(|| format!("{glob:?} is not a glob"))?);
     }
     Ok(set.build()?)
 }
+
+/// The synthetic target of a base whose tests do not end by themselves.
+const RUN: &str = "run (tests)";
 
 /// Ids that regreen makes for a suite as a whole, `build (cargo)` and `run (cargo)`, so that a base that does
 /// not build or does not end has something that must become true.
@@ -204,28 +195,29 @@ fn is_synthetic(id: &str) -> bool {
 
 /// A failure with no more than a kind and a sentence.
 pub fn plain(kind: FailureKind, summary: String) -> Failure {
-    Failure {
-        kind,
-        summary,
-        tests: Vec::new(),
-        diagnostics: Vec::new(),
-        log: String::new(),
-    }
+    Failure { kind, summary, tests: Vec::new(), diagnostics: Vec::new(), log: String::new() }
 }
 
 /// Guards that did not pass.
 fn broken_guards(baseline: &Baseline, run: &TestRun) -> BTreeSet<TestId> {
-    baseline
-        .guards
-        .iter()
-        .filter(|id| run.outcome(id) != Outcome::Passed)
-        .cloned()
-        .collect()
+    baseline.guards.iter().filter(|id| run.outcome(id) != Outcome::Passed).cloned().collect()
+}
+
+/// Whether a suite failed to build that is not known to fail for reasons that are nobody's task.
+fn does_not_build(baseline: &Baseline, run: &TestRun) -> bool {
+    let mut failed =
+        run.tests.values().filter(|test| test.outcome == Outcome::Failed && test.id.starts_with("build ("));
+    !run.built && failed.any(|test| !settled(baseline, &test.id))
+}
+
+/// Whether a test's failing is known and nobody's task.
+fn settled(baseline: &Baseline, id: &str) -> bool {
+    baseline.unrelated.contains(id) || baseline.flaky.contains(id)
 }
 
 /// Judges a run of the targets alone.
 fn assess_targets(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
-    if !run.built {
+    if does_not_build(baseline, run) {
         return Some(failure(FailureKind::DoesNotBuild, Vec::new(), run));
     }
     let still = |id: &&TestId| !is_synthetic(id) && run.outcome(id) != Outcome::Passed;
@@ -236,15 +228,16 @@ fn assess_targets(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
 /// Judges a full run: every target passes, no guard fails; and where the base told of no tests because it does
 /// not build or run, every test that now appears passes, and at least one does.
 pub fn assess(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
-    if !run.built {
+    if does_not_build(baseline, run) {
         return Some(failure(FailureKind::DoesNotBuild, Vec::new(), run));
     }
     let not_passed = |id: &&TestId| run.outcome(id) != Outcome::Passed;
     let named = |id: &&TestId| !is_synthetic(id);
     let failing: Vec<&TestId> = baseline.targets.iter().filter(named).filter(not_passed).collect();
     let broken = broken_guards(baseline, run);
-    if !run.broken.is_empty() && (!failing.is_empty() || !broken.is_empty() || baseline.run.broken.is_empty())
-    {
+    let hopeless =
+        !run.broken.is_empty() && settled(baseline, RUN) && failing.is_empty() && broken.is_empty();
+    if !run.broken.is_empty() && !hopeless {
         let ids = failing.into_iter().chain(&broken).collect();
         return Some(failure(FailureKind::DoesNotEnd, ids, run));
     }
@@ -255,9 +248,8 @@ pub fn assess(baseline: &Baseline, run: &TestRun) -> Option<Failure> {
         return Some(failure(FailureKind::GuardsFail, broken.iter().collect(), run));
     }
     if baseline.targets.iter().any(|id| is_synthetic(id)) {
-        let settled = |id: &TestId| baseline.unrelated.contains(id) || baseline.flaky.contains(id);
         let red = run.with(Outcome::Failed);
-        let red: Vec<&TestId> = red.iter().filter(|id| !settled(id)).collect();
+        let red: Vec<&TestId> = red.iter().filter(|id| !settled(baseline, id)).collect();
         if !red.is_empty() {
             return Some(failure(FailureKind::TargetsFail, red, run));
         }
@@ -281,59 +273,40 @@ fn failure(kind: FailureKind, ids: Vec<&TestId>, run: &TestRun) -> Failure {
             Some(first) => format!("the build fails: {}", crate::text::one_line(&first.message)),
             None => "the build fails".to_owned(),
         },
-        FailureKind::GuardsFail => format!(
-            "{} broken that passed before: {names}",
-            count(tests.len(), "test")
-        ),
+        FailureKind::GuardsFail => {
+            format!("{} broken that passed before: {names}", count(tests.len(), "test"))
+        }
         FailureKind::DoesNotEnd => format!("the tests do not end by themselves: {}", run.broken.join("; ")),
         _ => format!("{} still failing: {names}", count(tests.len(), "test")),
     };
-    Failure {
-        kind,
-        summary,
-        tests,
-        diagnostics: run.diagnostics.clone(),
-        log: run.log.clone(),
-    }
+    Failure { kind, summary, tests, diagnostics: run.diagnostics.clone(), log: run.log.clone() }
 }
 
 fn result_of(id: &TestId, run: &TestRun) -> TestResult {
     let missing = || {
-        let reason = run
-            .broken
-            .first()
-            .map_or("the run has no result for it", String::as_str);
-        TestResult {
-            message: reason.to_owned(),
-            ..TestResult::new(id.clone(), Outcome::Missing)
-        }
+        let reason = run.broken.first().map_or("the run has no result for it", String::as_str);
+        TestResult { message: reason.to_owned(), ..TestResult::new(id.clone(), Outcome::Missing) }
     };
     run.tests.get(id).cloned().unwrap_or_else(missing)
 }
 
 /// `1 test`, `2 tests`.
 pub fn count(n: usize, noun: &str) -> String {
-    if n == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{n} {noun}s")
-    }
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
 /// What a green does not prove.
-fn caveats(baseline: &Baseline, evidence: &Evidence) -> Vec<String> {
+fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patch) -> Vec<String> {
     let mut caveats = vec![
         "no held-out test was run: a patch made to pass exactly the visible tests would look the same"
             .to_owned(),
     ];
+    caveats.extend(candidate.0.iter().filter_map(|(path, after)| mixed(path.as_str(), after.as_ref())));
     if baseline.guards.is_empty() {
         caveats.push("no test passed on the base, so nothing guards what worked before".to_owned());
     }
     if !baseline.flaky.is_empty() {
-        caveats.push(format!(
-            "{} flaky and decided nothing",
-            count(baseline.flaky.len(), "test")
-        ));
+        caveats.push(format!("{} flaky and decided nothing", count(baseline.flaky.len(), "test")));
     }
     if !baseline.unrelated.is_empty() {
         caveats.push(format!(
@@ -342,10 +315,7 @@ fn caveats(baseline: &Baseline, evidence: &Evidence) -> Vec<String> {
         ));
     }
     if !evidence.rerun_alone.is_empty() {
-        caveats.push(format!(
-            "{} passed only when run alone",
-            count(evidence.rerun_alone.len(), "guard")
-        ));
+        caveats.push(format!("{} passed only when run alone", count(evidence.rerun_alone.len(), "guard")));
     }
     if evidence.sandbox == "none" {
         caveats.push("the tests ran without a sandbox".to_owned());
@@ -353,19 +323,41 @@ fn caveats(baseline: &Baseline, evidence: &Evidence) -> Vec<String> {
     caveats
 }
 
+/// Manifests that hold test configuration beside dependencies.
+const MANIFESTS: [&str; 8] = [
+    "package.json",
+    "pyproject.toml",
+    "Cargo.toml",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "CMakeLists.txt",
+    "go.mod",
+];
+
+/// What a changed file leaves unproven because tests or their configuration stand in it beside product code.
+fn mixed(path: &str, after: Option<&File>) -> Option<String> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    if MANIFESTS.contains(&name) {
+        return Some(format!(
+            "{path} also configures tests, and was taken from the candidate: read that change"
+        ));
+    }
+    let text = after.map(|file| String::from_utf8_lossy(&file.content).into_owned()).unwrap_or_default();
+    let inline =
+        ["#[cfg(test)]", "#[test]", "import.meta.vitest", ">>> "].iter().any(|mark| text.contains(mark));
+    inline.then(|| {
+        format!("{path} holds tests beside product code, and was taken from the candidate as a whole")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn run(tests: &[(&str, Outcome)]) -> TestRun {
-        let tests = tests
-            .iter()
-            .map(|(id, outcome)| ((*id).to_owned(), TestResult::new(*id, *outcome)));
-        TestRun {
-            built: true,
-            tests: tests.collect(),
-            ..TestRun::default()
-        }
+        let tests = tests.iter().map(|(id, outcome)| ((*id).to_owned(), TestResult::new(*id, *outcome)));
+        TestRun { built: true, tests: tests.collect(), ..TestRun::default() }
     }
 
     fn set(ids: &[&str]) -> BTreeSet<TestId> {
@@ -381,42 +373,23 @@ mod tests {
             unrelated: set(&["u"]),
             ..Baseline::default()
         };
-        assert_eq!(
-            assess(&baseline, run).map(|failure| failure.kind),
-            expected,
-            "{run:?}"
-        );
+        assert_eq!(assess(&baseline, run).map(|failure| failure.kind), expected, "{run:?}");
     }
 
     #[test]
     fn green_means_that_all_targets_pass_and_no_guard_fails() {
         use Outcome::{Failed, Passed};
         check(&run(&[("t", Passed), ("g", Passed)]), None);
-        check(
-            &run(&[("t", Passed), ("g", Passed), ("f", Failed), ("u", Failed)]),
-            None,
-        );
-        check(
-            &run(&[("t", Failed), ("g", Passed)]),
-            Some(FailureKind::TargetsFail),
-        );
-        check(
-            &run(&[("t", Passed), ("g", Failed)]),
-            Some(FailureKind::GuardsFail),
-        );
+        check(&run(&[("t", Passed), ("g", Passed), ("f", Failed), ("u", Failed)]), None);
+        check(&run(&[("t", Failed), ("g", Passed)]), Some(FailureKind::TargetsFail));
+        check(&run(&[("t", Passed), ("g", Failed)]), Some(FailureKind::GuardsFail));
     }
 
     #[test]
     fn a_test_that_is_skipped_or_missing_has_not_passed() {
         use Outcome::{Passed, Skipped};
-        check(
-            &run(&[("t", Skipped), ("g", Passed)]),
-            Some(FailureKind::TargetsFail),
-        );
-        check(
-            &run(&[("t", Passed), ("g", Skipped)]),
-            Some(FailureKind::GuardsFail),
-        );
+        check(&run(&[("t", Skipped), ("g", Passed)]), Some(FailureKind::TargetsFail));
+        check(&run(&[("t", Passed), ("g", Skipped)]), Some(FailureKind::GuardsFail));
         check(&run(&[("t", Passed)]), Some(FailureKind::GuardsFail));
         check(&run(&[]), Some(FailureKind::TargetsFail));
     }
@@ -432,16 +405,10 @@ mod tests {
     #[test]
     fn where_the_base_does_not_build_every_test_that_appears_must_pass() {
         use Outcome::{Failed, Passed};
-        let baseline = Baseline {
-            targets: set(&["build (cargo)"]),
-            ..Baseline::default()
-        };
+        let baseline = Baseline { targets: set(&["build (cargo)"]), ..Baseline::default() };
         let kind = |run: &TestRun| assess(&baseline, run).map(|failure| failure.kind);
         assert_eq!(kind(&run(&[("a", Passed), ("b", Passed)])), None);
-        assert_eq!(
-            kind(&run(&[("a", Passed), ("b", Failed)])),
-            Some(FailureKind::TargetsFail)
-        );
+        assert_eq!(kind(&run(&[("a", Passed), ("b", Failed)])), Some(FailureKind::TargetsFail));
         assert_eq!(kind(&run(&[])), Some(FailureKind::TargetsFail));
         assert_eq!(kind(&TestRun::default()), Some(FailureKind::DoesNotBuild));
     }

@@ -12,7 +12,7 @@ use crate::diagnostic::Severity;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;
 use crate::toolchain::{Invocation, Parsed, Reads, Suite};
-use crate::verdict::{Exit, Outcome, TestId, TestResult, TestRun};
+use crate::verdict::{Exit, TestId, TestResult, TestRun};
 use crate::workspace::Workspace;
 
 /// Bytes of output of failed commands that a run keeps.
@@ -20,6 +20,17 @@ const LOG: usize = 16 << 10;
 
 /// Diagnostics that a run keeps.
 const DIAGNOSTICS: usize = 50;
+
+/// What a command is for: phases differ in network and deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Installs dependencies: with the network, if the user grants it.
+    SetUp,
+    /// Builds or tests: without the network, within the user's deadline.
+    Test,
+    /// A proposer's tool: without the network.
+    Tool,
+}
 
 impl Verifier {
     /// Builds and runs all tests, or little more than `only`, in a workspace.
@@ -65,7 +76,7 @@ impl Verifier {
             reads: Reads::Messages,
         };
         let results = self.workshop.scratch.results()?;
-        self.run(&invocation, workspace, &results, false).await
+        self.run(&invocation, workspace, &results, Phase::Tool).await
     }
 
     async fn observe_suite(
@@ -83,7 +94,7 @@ impl Verifier {
         let before = (run.tests.len(), run.diagnostics.len(), run.broken.len());
         let (mut short, mut well) = (None, true);
         for invocation in suite.tests(&workspace.tree(), &built, only, &results, &self.launchers)? {
-            let finished = self.run(&invocation, workspace, &results, false).await?;
+            let finished = self.run(&invocation, workspace, &results, Phase::Test).await?;
             let parsed = suite.read(&invocation, &finished, &workspace.tree(), &results)?;
             well &= finished.exit.success();
             if !parsed.complete {
@@ -91,9 +102,8 @@ impl Verifier {
             }
             note(run, &invocation, &finished, parsed)?;
         }
-        let errors = run.diagnostics[before.1..]
-            .iter()
-            .any(|diagnostic| diagnostic.severity == Severity::Error);
+        let errors =
+            run.diagnostics[before.1..].iter().any(|diagnostic| diagnostic.severity == Severity::Error);
         let ended = run.broken.len() == before.2;
         if ended && !well && (errors || run.tests.len() == before.0) {
             fail_suite(run, &format!("build ({})", suite.label()));
@@ -116,7 +126,7 @@ impl Verifier {
     ) -> Result<Option<Vec<Finished>>> {
         let mut built = Vec::new();
         for invocation in suite.build(&workspace.tree(), &self.launchers)? {
-            let finished = self.run(&invocation, workspace, results, false).await?;
+            let finished = self.run(&invocation, workspace, results, Phase::Test).await?;
             let parsed = suite.read(&invocation, &finished, &workspace.tree(), results)?;
             let failed = !finished.exit.success();
             note(run, &invocation, &finished, parsed)?;
@@ -135,49 +145,36 @@ impl Verifier {
         invocation: &Invocation,
         workspace: &Workspace,
         results: &Path,
-        network: bool,
+        phase: Phase,
     ) -> Result<Finished> {
         let env = self.task.environment.iter().chain(&invocation.env);
-        let seconds = self.deadline.unwrap_or(invocation.seconds);
+        let asked = self.deadline.filter(|_| phase == Phase::Test);
+        let seconds = asked.unwrap_or(invocation.seconds);
         let command = Command {
             argv: invocation.argv.iter().map(OsString::from).collect(),
             dir: workspace.tree().join(&invocation.dir),
             env: env.map(|(key, value)| (key.into(), value.into())).collect(),
-            limits: Limits {
-                wall: Duration::from_secs(seconds),
-                ..Limits::default()
-            },
+            limits: Limits { wall: Duration::from_secs(seconds), ..Limits::default() },
             logs: self.workshop.scratch.logs(),
         };
         let policy = Policy {
             workspace,
             readable: vec![self.launchers.clone()],
             writable: vec![results.to_owned()],
-            caches: self
-                .suites
-                .iter()
-                .flat_map(|suite| suite.profile.caches.clone())
-                .collect(),
-            network,
+            caches: self.suites.iter().flat_map(|suite| suite.profile.caches.clone()).collect(),
+            network: phase == Phase::SetUp && self.setup_network,
         };
         let command = self.sandbox.wrap(command, &policy)?;
-        process::run(&command)
-            .await
-            .with_context(|| format!("failed to run {}", invocation.argv.join(" ")))
+        process::run(&command).await.with_context(|| format!("failed to run {}", invocation.argv.join(" ")))
     }
 }
 
 fn blank() -> TestRun {
-    TestRun {
-        built: true,
-        exit: Some(Exit::Code(0)),
-        ..TestRun::default()
-    }
+    TestRun { built: true, exit: Some(Exit::Code(0)), ..TestRun::default() }
 }
 
 fn finish(mut run: TestRun) -> TestRun {
-    run.diagnostics
-        .sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
+    run.diagnostics.sort_by_key(|diagnostic| diagnostic.severity != Severity::Error);
     run.diagnostics.truncate(DIAGNOSTICS);
     run.load = load();
     run
@@ -188,10 +185,8 @@ fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed:
     run.seconds += finished.seconds;
     for test in parsed.tests {
         // Two results for one test (a retry, a clash of names): the worse one counts.
-        let worse = run
-            .tests
-            .get(&test.id)
-            .is_none_or(|known| known.outcome < test.outcome || known.outcome == Outcome::Passed);
+        let known = run.tests.get(&test.id);
+        let worse = known.is_none_or(|known| known.outcome.badness() < test.outcome.badness());
         if worse {
             run.tests.insert(test.id.clone(), test);
         }
@@ -206,8 +201,7 @@ fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed:
         let both = format!("{}\n{log}", run.log);
         run.log = crate::text::clip(both.trim_start(), LOG).into_owned();
         if !matches!(finished.exit, Exit::Code(_)) {
-            run.broken
-                .push(format!("{}: {}", shown(invocation), finished.exit));
+            run.broken.push(format!("{}: {}", shown(invocation), finished.exit));
         }
         run.exit = Some(finished.exit.clone());
     }
@@ -222,21 +216,14 @@ fn shown(invocation: &Invocation) -> String {
 /// Notes that a suite as a whole failed.
 fn fail_suite(run: &mut TestRun, id: &str) {
     run.built = false;
-    let message = run
-        .diagnostics
-        .first()
-        .map_or_else(|| run.log.clone(), |first| first.message.clone());
+    let message = run.diagnostics.first().map_or_else(|| run.log.clone(), |first| first.message.clone());
     run.tests.insert(id.to_owned(), TestResult::failed(id, message));
 }
 
 /// The machine's one-minute load average per core; 0 where it cannot be read.
 pub fn load() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let average: f64 = text
-        .split(' ')
-        .next()
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0.0);
+    let average: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     #[expect(clippy::cast_precision_loss, reason = "a machine has few cores")]
     let load = average / cores as f64;

@@ -27,17 +27,8 @@ pub fn take(source: &Source, beside: &Path, plain: bool, scratch: &Scratch) -> R
         take_folder(&beside.join(&source.path), source.rev.as_deref(), plain, &root)?
     };
     let (tree, files) = commit(&root)?;
-    ensure!(
-        files > 0,
-        "{} holds no files: there is nothing to make green",
-        source.path
-    );
-    Ok(Snapshot {
-        root,
-        tree,
-        files,
-        focus,
-    })
+    ensure!(files > 0, "{} holds no files: there is nothing to make green", source.path);
+    Ok(Snapshot { root, tree, files, focus })
 }
 
 /// Whether a source is a URL rather than a path; `git@host:path` counts.
@@ -47,14 +38,8 @@ fn is_url(path: &str) -> bool {
 
 /// Takes a folder; returns the focus, the folder within its repository that the user pointed at.
 fn take_folder(folder: &Path, rev: Option<&str>, plain: bool, root: &Path) -> Result<String> {
-    let folder = folder
-        .canonicalize()
-        .with_context(|| format!("failed to open {}", folder.display()))?;
-    ensure!(
-        folder.is_dir(),
-        "{} is a file, not a folder; name the repository's folder",
-        folder.display()
-    );
+    let folder = folder.canonicalize().with_context(|| format!("failed to open {}", folder.display()))?;
+    ensure!(folder.is_dir(), "{} is a file, not a folder; name the repository's folder", folder.display());
     let repository = Repository::discover(&folder);
     let Ok(repository) = repository else {
         let advice =
@@ -66,20 +51,13 @@ fn take_folder(folder: &Path, rev: Option<&str>, plain: bool, root: &Path) -> Re
     let top = repository.workdir().map(Path::to_owned);
     let Some(rev) = rev else {
         let top = top.with_context(|| {
-            format!(
-                "{} is a bare repository; name a revision with --rev",
-                folder.display()
-            )
+            format!("{} is a bare repository; name a revision with --rev", folder.display())
         })?;
         let top = top.canonicalize()?;
         // A folder that is a task's source is a tree of its own, also inside a larger repository.
         let from = if plain { &folder } else { &top };
         copy_worktree(&repository, from, root)?;
-        return Ok(if plain {
-            String::new()
-        } else {
-            focus(&top, &folder)?
-        });
+        return Ok(if plain { String::new() } else { focus(&top, &folder)? });
     };
     let object = repository.revparse_single(rev);
     let object = object.with_context(|| format!("{rev:?} names no revision of {}", folder.display()))?;
@@ -88,13 +66,8 @@ fn take_folder(folder: &Path, rev: Option<&str>, plain: bool, root: &Path) -> Re
 }
 
 fn focus(top: &Path, folder: &Path) -> Result<String> {
-    let inside = folder
-        .strip_prefix(top)
-        .context("the folder lies outside its repository")?;
-    Ok(inside
-        .to_str()
-        .context("the folder's name is not UTF-8")?
-        .to_owned())
+    let inside = folder.strip_prefix(top).context("the folder lies outside its repository")?;
+    Ok(inside.to_str().context("the folder's name is not UTF-8")?.to_owned())
 }
 
 /// Clones a URL with its submodules into scratch.
@@ -105,20 +78,13 @@ fn clone(source: &Source, scratch: &Scratch) -> Result<PathBuf> {
     if source.rev.is_none() && !source.path.starts_with("file:") {
         fetch.depth(1);
     }
-    let repository = RepoBuilder::new()
-        .fetch_options(fetch)
-        .clone(&source.path, &folder);
+    let repository = RepoBuilder::new().fetch_options(fetch).clone(&source.path, &folder);
     let repository = repository.with_context(|| {
-        format!(
-            "failed to clone {}; check the address, the network and your access",
-            source.path
-        )
+        format!("failed to clone {}; check the address, the network and your access", source.path)
     })?;
     if let Some(rev) = &source.rev {
         let remote = format!("origin/{rev}");
-        let object = repository
-            .revparse_single(rev)
-            .or_else(|_| repository.revparse_single(&remote));
+        let object = repository.revparse_single(rev).or_else(|_| repository.revparse_single(&remote));
         let object = object.with_context(|| format!("{rev:?} names no revision of {}", source.path))?;
         repository.checkout_tree(&object, Some(CheckoutBuilder::new().force()))?;
         repository.set_head_detached(object.peel_to_commit()?.id())?;
@@ -147,9 +113,7 @@ fn update_submodules(repository: &Repository, local: bool) -> Result<()> {
     for mut submodule in repository.submodules()? {
         let path = submodule.path().to_owned();
         let address = submodule.url().ok().flatten().unwrap_or_default().to_owned();
-        let remote = ["https://", "ssh://", "git@"]
-            .iter()
-            .any(|start| address.starts_with(start));
+        let remote = ["https://", "ssh://", "git@"].iter().any(|start| address.starts_with(start));
         ensure!(
             remote || local || address.starts_with("../"),
             "submodule {} points at {address:?}",
@@ -169,32 +133,22 @@ fn update_submodules(repository: &Repository, local: bool) -> Result<()> {
 /// Writes a tree's blobs as they are (no filter, no line-ending conversion) below `root`, submodules included.
 fn checkout(repository: &Repository, tree: &git2::Tree, root: &Path) -> Result<()> {
     let mut options = CheckoutBuilder::new();
-    options
-        .force()
-        .target_dir(root)
-        .update_index(false)
-        .disable_filters(true);
+    options.force().target_dir(root).update_index(false).disable_filters(true);
     repository.checkout_tree(tree.as_object(), Some(&mut options))?;
     let mut links = Vec::new();
     tree.walk(TreeWalkMode::PreOrder, |folder, entry| {
         if entry.kind() == Some(ObjectType::Commit) {
-            links.push((
-                format!("{folder}{}", entry.name().unwrap_or_default()),
-                entry.id(),
-            ));
+            links.push((format!("{folder}{}", entry.name().unwrap_or_default()), entry.id()));
         }
         TreeWalkResult::Ok
     })?;
     for (path, id) in links {
-        let inner = repository
-            .find_submodule(&path)
-            .and_then(|submodule| submodule.open());
+        let inner = repository.find_submodule(&path).and_then(|submodule| submodule.open());
         let Ok(inner) = inner else {
             bail!("submodule {path} is not checked out; run `git submodule update --init --recursive` first");
         };
-        let commit = inner
-            .find_commit(id)
-            .with_context(|| format!("submodule {path} lacks commit {id}; fetch it"))?;
+        let commit =
+            inner.find_commit(id).with_context(|| format!("submodule {path} lacks commit {id}; fetch it"))?;
         let place = root.join(&path);
         fs::create_dir_all(&place)?;
         checkout(&inner, &commit.tree()?, &place)?;
@@ -205,17 +159,11 @@ fn checkout(repository: &Repository, tree: &git2::Tree, root: &Path) -> Result<(
 /// Copies what belongs to a working copy: tracked files, and untracked ones that are not ignored; empty folders
 /// and checked-out submodules too.
 fn copy_worktree(repository: &Repository, from: &Path, to: &Path) -> Result<()> {
-    let top = repository
-        .workdir()
-        .context("a bare repository has no files")?
-        .canonicalize()?;
+    let top = repository.workdir().context("a bare repository has no files")?.canonicalize()?;
     let index = repository.index()?;
     walk(from, &mut |path, data| {
         let inside = path.strip_prefix(&top).unwrap_or(path);
-        if path
-            .file_name()
-            .is_some_and(|name| name == ".git" || name == ".regreen")
-        {
+        if path.file_name().is_some_and(|name| name == ".git" || name == ".regreen") {
             return Ok(false);
         }
         let place = to.join(path.strip_prefix(from).expect("the walk stays below its root"));
@@ -256,10 +204,7 @@ fn tracked_below(index: &git2::Index, folder: &Path) -> bool {
 /// Copies a folder that no repository describes.
 fn copy_plain(from: &Path, to: &Path) -> Result<()> {
     walk(from, &mut |path, data| {
-        if path
-            .file_name()
-            .is_some_and(|name| name == ".git" || name == ".regreen")
-        {
+        if path.file_name().is_some_and(|name| name == ".git" || name == ".regreen") {
             return Ok(false);
         }
         let place = to.join(path.strip_prefix(from).expect("the walk stays below its root"));
@@ -288,21 +233,11 @@ fn commit(root: &Path) -> Result<(String, usize)> {
             return Ok(true);
         }
         let (mode, id) = if data.is_symlink() {
-            (
-                0o120_000,
-                repository.blob(fs::read_link(path)?.as_os_str().as_bytes())?,
-            )
+            (0o120_000, repository.blob(fs::read_link(path)?.as_os_str().as_bytes())?)
         } else {
             let mut writer = repository.blob_writer(None)?;
             std::io::copy(&mut fs::File::open(path)?, &mut writer)?;
-            (
-                if data.permissions().mode() & 0o100 == 0 {
-                    0o100_644
-                } else {
-                    0o100_755
-                },
-                writer.commit()?,
-            )
+            (if data.permissions().mode() & 0o100 == 0 { 0o100_644 } else { 0o100_755 }, writer.commit()?)
         };
         let inside = path.strip_prefix(root).expect("the walk stays below its root");
         index.add(&entry(inside, mode, id, data.len()))?;
@@ -312,14 +247,7 @@ fn commit(root: &Path) -> Result<(String, usize)> {
     let tree = index.write_tree()?;
     index.write()?;
     let author = Signature::new("regreen", "regreen@localhost", &Time::new(0, 0))?;
-    repository.commit(
-        Some("HEAD"),
-        &author,
-        &author,
-        "The base\n",
-        &repository.find_tree(tree)?,
-        &[],
-    )?;
+    repository.commit(Some("HEAD"), &author, &author, "The base\n", &repository.find_tree(tree)?, &[])?;
     Ok((tree.to_string(), files))
 }
 

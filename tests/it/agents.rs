@@ -17,65 +17,37 @@ use crate::models::{about, ask_in, nothing};
 const SECRET: &str = "sk-agent-0123456789";
 
 fn settings(model: &str) -> Settings {
-    Settings {
-        model: model.to_owned(),
-        granted: BTreeMap::new(),
-        usd: None,
-        network: false,
-        harness: None,
-    }
+    Settings { model: model.to_owned(), granted: BTreeMap::new(), usd: None, network: false, harness: None }
 }
 
 /// The strongest box that this machine can make.
 fn sandbox() -> Sandbox {
-    let host = Host {
-        path: vec!["/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()],
-        ..Host::default()
-    };
+    let host =
+        Host { path: vec!["/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()], ..Host::default() };
     let launcher = Path::new(env!("CARGO_BIN_EXE_regreen"));
     let level = sandbox::strongest(&sandbox::probe_with(&host, launcher)).unwrap_or(Level::None);
-    Sandbox {
-        launcher: launcher.to_owned(),
-        ..Sandbox::new(level, host)
-    }
+    Sandbox { launcher: launcher.to_owned(), ..Sandbox::new(level, host) }
 }
 
 async fn ask(settings: Settings, prompt: &str, time: Duration) -> Proposal {
-    let prompt = Prompt {
-        user: prompt.to_owned(),
-        ..Prompt::default()
-    };
+    let prompt = Prompt { user: prompt.to_owned(), ..Prompt::default() };
     ask_in(&mut Command::new(settings).unwrap(), sandbox(), &prompt, time).await
 }
 
 async fn run(script: &str) -> Proposal {
     let quoted = script.replace('\'', r"'\''");
-    ask(
-        settings(&format!("command:sh -c '{quoted}'")),
-        "mend it",
-        Duration::from_mins(1),
-    )
-    .await
+    ask(settings(&format!("command:sh -c '{quoted}'")), "mend it", Duration::from_mins(1)).await
 }
 
 /// The file that the repository has, after the edits, what the agent said, and what it cost.
 #[track_caller]
 fn edits(proposal: &Proposal) -> (String, &str, Spent) {
-    let Proposal::Edits {
-        patch,
-        transcript,
-        spent,
-    } = proposal
-    else {
+    let Proposal::Edits { patch, transcript, spent } = proposal else {
         panic!("no edits: {proposal:?}");
     };
     assert_eq!(patch.0.len(), 1, "{patch:?}");
     let file = patch.0[&RepoPath::new("file").unwrap()].as_ref().unwrap();
-    (
-        String::from_utf8_lossy(&file.content).into_owned(),
-        transcript,
-        *spent,
-    )
+    (String::from_utf8_lossy(&file.content).into_owned(), transcript, *spent)
 }
 
 #[tokio::test]
@@ -102,16 +74,8 @@ async fn the_prompt_is_a_file_and_may_be_an_argument() {
 
 #[tokio::test]
 async fn an_agent_that_changes_nothing_is_told_from_one_that_is_missing() {
-    nothing(
-        &run("echo I give up; exit 2").await,
-        false,
-        &["exit status 2", "I give up"],
-    );
-    nothing(
-        &run("printf 'content\n' > file").await,
-        false,
-        &["changed nothing"],
-    );
+    nothing(&run("echo I give up; exit 2").await, false, &["exit status 2", "I give up"]);
+    nothing(&run("printf 'content\n' > file").await, false, &["changed nothing"]);
     let absent = settings("command:no-such-agent-anywhere {prompt}");
     let proposal = ask(absent, "", Duration::from_mins(1)).await;
     nothing(&proposal, true, &["no-such-agent-anywhere", "not installed"]);
@@ -156,10 +120,7 @@ async fn what_an_agent_may_cost_is_said_or_refused() {
     for name in presets() {
         let error = most(settings(name)).unwrap_err().to_string();
         assert!(error.contains("--agent-usd"), "{error}");
-        let bounded = Settings {
-            usd: Some(1.5),
-            ..settings(name)
-        };
+        let bounded = Settings { usd: Some(1.5), ..settings(name) };
         about(most(bounded).unwrap().usd, 1.5);
         assert!(!variables(name, None).unwrap().is_empty());
     }
@@ -177,11 +138,7 @@ async fn what_real_agents_print_is_read_for_its_cost() {
         let (proposal, _) = replayed(name, &format!("{name}.jsonl"), "echo mended > file").await;
         let (file, _, spent) = edits(&proposal);
         assert_eq!(file, "mended\n", "{name}");
-        assert_eq!(
-            (spent.prompt_tokens, spent.completion_tokens),
-            (sent, received),
-            "{name}"
-        );
+        assert_eq!((spent.prompt_tokens, spent.completion_tokens), (sent, received), "{name}");
         about(spent.usd, usd.unwrap_or(2.0));
         assert_eq!(spent.estimated, usd.is_none(), "{name}");
     }
@@ -209,18 +166,11 @@ async fn replayed(name: &str, recording: &str, script: &str) -> (Proposal, tempf
     let shipped = std::fs::read_to_string(root.join(format!("harness/agents/{name}.toml"))).unwrap();
     let mut preset: toml::Table = shipped.parse().unwrap();
     let script = format!("cat <<'END'\n{recorded}\nEND\n{script}");
-    preset.insert(
-        "argv".to_owned(),
-        vec!["sh".to_owned(), "-c".to_owned(), script].into(),
-    );
+    preset.insert("argv".to_owned(), vec!["sh".to_owned(), "-c".to_owned(), script].into());
     let harness = tempfile::tempdir().unwrap();
     let folder: PathBuf = harness.path().join("agents");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join(format!("{name}.toml")), preset.to_string()).unwrap();
-    let settings = Settings {
-        harness: Some(harness.path().to_owned()),
-        usd: Some(2.0),
-        ..settings(name)
-    };
+    let settings = Settings { harness: Some(harness.path().to_owned()), usd: Some(2.0), ..settings(name) };
     (ask(settings, "mend it", Duration::from_mins(1)).await, harness)
 }

@@ -34,20 +34,14 @@ impl Trial {
             path: vec!["/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()],
             ..Host::default()
         };
-        let sandbox = Sandbox {
-            launcher: env!("CARGO_BIN_EXE_regreen").into(),
-            ..Sandbox::new(level, host)
-        };
+        let sandbox = Sandbox { launcher: env!("CARGO_BIN_EXE_regreen").into(), ..Sandbox::new(level, host) };
         Trial {
             folder,
             workspace,
             sandbox,
             caches: Vec::new(),
             network: false,
-            limits: Limits {
-                wall: Duration::from_secs(30),
-                ..Limits::default()
-            },
+            limits: Limits { wall: Duration::from_secs(30), ..Limits::default() },
         }
     }
 
@@ -86,10 +80,7 @@ fn said(finished: &Finished) -> String {
     finished.log(4000).unwrap()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by the environment what they may skip"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests are told by the environment what they may skip")]
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
@@ -119,19 +110,11 @@ async fn a_command_works_in_its_workspace_at_every_level() {
         assert_eq!(finished.exit, Exit::Code(7), "{level:?}: {}", said(&finished));
         let tree = trial.workspace.tree();
         assert!(said(&finished).ends_with("text"), "{}", said(&finished));
-        assert!(
-            said(&finished).contains(tree.to_str().unwrap()),
-            "{}",
-            said(&finished)
-        );
+        assert!(said(&finished).contains(tree.to_str().unwrap()), "{}", said(&finished));
         assert_eq!(fs::read_to_string(tree.join("moved")).unwrap(), "text\n");
         let finished = trial.sh("kill -ABRT $$").await;
         assert_eq!(finished.exit, Exit::Signal(6), "{level:?}");
-        assert_eq!(
-            trial.run(&["no-such-program"]).await.exit,
-            Exit::Code(127),
-            "{level:?}"
-        );
+        assert_eq!(trial.run(&["no-such-program"]).await.exit, Exit::Code(127), "{level:?}");
     }
 }
 
@@ -162,12 +145,7 @@ async fn nothing_outside_is_read_or_written() {
             "unshare -m true",
         ] {
             let finished = trial.sh(attack).await;
-            assert_ne!(
-                finished.exit,
-                Exit::Code(0),
-                "{level:?}: {attack}: {}",
-                said(&finished)
-            );
+            assert_ne!(finished.exit, Exit::Code(0), "{level:?}: {attack}: {}", said(&finished));
         }
         assert_eq!(fs::read_to_string(trial.secret()).unwrap(), "hidden");
         assert!(!trial.folder.path().join("new").exists());
@@ -181,10 +159,7 @@ async fn a_secret_in_the_environment_is_not_seen() {
         let finished = trial.sh("env; cat /proc/*/environ | tr '\\0' '\\n'").await;
         // Cargo sets it for the test, so that it stands for whatever regreen's own environment holds.
         let text = said(&finished);
-        assert!(
-            text.contains("SECRET_FOLDER=") && !text.contains("CARGO_MANIFEST_DIR"),
-            "{level}: {text}"
-        );
+        assert!(text.contains("SECRET_FOLDER=") && !text.contains("CARGO_MANIFEST_DIR"), "{level}: {text}");
     }
 }
 
@@ -222,10 +197,7 @@ async fn the_network_and_the_sockets_of_the_host_are_out_of_reach() {
         let finished = trial.run(&["/usr/bin/python3", "-c", &script]).await;
         // A datagram can be sent into the box's own loopback; what counts is whether it is heard outside.
         let text = said(&finished).replace("WORKED udp", "sent udp");
-        assert!(
-            text.contains("held audit") && !text.contains("WORKED"),
-            "{level}: {text}"
-        );
+        assert!(text.contains("held audit") && !text.contains("WORKED"), "{level}: {text}");
         let heard = udp.recv(&mut [0; 8]);
         assert!(heard.is_err(), "{level}: a datagram came out");
     }
@@ -265,9 +237,7 @@ async fn odd_doors_of_the_kernel_are_shut() {
     ];
     for level in FENCED.into_iter().filter(|level| can(*level)) {
         let trial = Trial::new(level);
-        let list = calls
-            .map(|(name, number)| format!("('{name}', {number})"))
-            .join(",");
+        let list = calls.map(|(name, number)| format!("('{name}', {number})")).join(",");
         // The first argument is CLONE_NEWUSER for unshare, and nonsense that fails otherwise for the others.
         let script = format!(
             "import ctypes\n\
@@ -303,10 +273,7 @@ async fn root_is_never_in_the_box_and_nobody_has_capabilities() {
         let text = said(&finished);
         assert!(!text.contains("Uid:\t0") && !text.contains("Gid:\t0"), "{text}");
         assert_eq!(text.matches("0000000000000000").count(), 5, "{text}");
-        assert!(
-            text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"),
-            "{text}"
-        );
+        assert!(text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"), "{text}");
     }
 }
 
@@ -323,11 +290,7 @@ async fn processes_outside_cannot_be_seen_signalled_or_traced() {
             id = decoy.id()
         );
         let finished = trial.sh(&script).await;
-        assert!(
-            !said(&finished).contains("WORKED"),
-            "{level}: {}",
-            said(&finished)
-        );
+        assert!(!said(&finished).contains("WORKED"), "{level}: {}", said(&finished));
         assert!(decoy.try_wait().unwrap().is_none(), "{level}: the decoy is gone");
         decoy.kill().unwrap();
         decoy.wait().unwrap();
@@ -336,10 +299,7 @@ async fn processes_outside_cannot_be_seen_signalled_or_traced() {
 
 #[expect(clippy::disallowed_methods, reason = "the decoy is not regreen's child")]
 fn sleeper() -> std::process::Child {
-    std::process::Command::new("/bin/sleep")
-        .arg("600")
-        .spawn()
-        .unwrap()
+    std::process::Command::new("/bin/sleep").arg("600").spawn().unwrap()
 }
 
 #[tokio::test]
@@ -356,37 +316,24 @@ async fn planted_links_lead_the_launcher_nowhere() {
                      rmdir $TMPDIR; ln -s $SECRET_FOLDER $TMPDIR; mv $HOME $HOME-2; true";
         trial.sh(plant).await;
         trial.caches = vec![".cache/tool".to_owned()];
-        let finished = trial
-            .sh("cat $HOME/.cache/tool/known; echo x > $HOME/.cache/tool/poison")
-            .await;
+        let finished = trial.sh("cat $HOME/.cache/tool/known; echo x > $HOME/.cache/tool/poison").await;
         assert!(said(&finished).contains("cached"), "{level}: {}", said(&finished));
-        assert!(
-            !cache.join("poison").exists(),
-            "{level}: the user's cache was written"
-        );
-        assert!(
-            !trial.folder.path().join("tool").exists(),
-            "{level}: the link was followed"
-        );
+        assert!(!cache.join("poison").exists(), "{level}: the user's cache was written");
+        assert!(!trial.folder.path().join("tool").exists(), "{level}: the link was followed");
         assert_eq!(fs::read_to_string(trial.secret()).unwrap(), "hidden");
     }
 }
 
 #[tokio::test]
 async fn caches_are_shared_and_what_is_added_stays_in_the_workspace() {
-    for level in [Level::Namespaces, Level::Landlock, Level::None]
-        .into_iter()
-        .filter(|level| can(*level))
-    {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let mut trial = Trial::new(level);
         let cache = trial.folder.path().join("user/.cache/tool");
         fs::create_dir_all(cache.join("deep")).unwrap();
         fs::write(cache.join("deep/known"), "cached").unwrap();
         trial.sandbox.host.home = trial.folder.path().join("user");
         trial.caches = vec![".cache/tool".to_owned()];
-        let finished = trial
-            .sh("cd ~/.cache/tool && cat deep/known && touch ~/.cache/other")
-            .await;
+        let finished = trial.sh("cd ~/.cache/tool && cat deep/known && touch ~/.cache/other").await;
         assert_eq!(finished.exit, Exit::Code(0), "{level}: {}", said(&finished));
         if level == Level::Namespaces {
             let change = "cd ~/.cache/tool && echo new > deep/new && echo worse > deep/known && rm -r deep/../deep/new \
@@ -403,10 +350,7 @@ async fn caches_are_shared_and_what_is_added_stays_in_the_workspace() {
 
 #[tokio::test]
 async fn bombs_break_a_limit_and_not_the_machine() {
-    for level in [Level::Namespaces, Level::Landlock, Level::None]
-        .into_iter()
-        .filter(|level| can(*level))
-    {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let mut trial = Trial::new(level);
         trial.limits.processes = Some(200);
         trial.limits.memory = Some(256 << 20);
@@ -415,18 +359,12 @@ async fn bombs_break_a_limit_and_not_the_machine() {
         let many = "i=0; while [ $i -lt 600 ]; do sleep 9803 & i=$((i + 1)); done; wait";
         let finished = trial.sh(many).await;
         let most = Exit::LimitBroken("processes".to_owned());
-        assert!(
-            [most, Exit::Code(2)].contains(&finished.exit),
-            "{level}: {}",
-            finished.exit
-        );
+        assert!([most, Exit::Code(2)].contains(&finished.exit), "{level}: {}", finished.exit);
         assert!(!running("9803"), "{level}: what was too much survived");
         let hog = "b = []\nwhile True: b.append(bytearray(1 << 20))";
         let finished = trial.run(&["/usr/bin/python3", "-c", hog]).await;
         assert_eq!(finished.exit, Exit::LimitBroken("memory".to_owned()), "{level}");
-        let finished = trial
-            .sh("head -c 2000000 /dev/zero > big; truncate -s 1T sparse; ls -s big")
-            .await;
+        let finished = trial.sh("head -c 2000000 /dev/zero > big; truncate -s 1T sparse; ls -s big").await;
         let size = fs::metadata(trial.workspace.tree().join("big")).unwrap().len();
         assert!(size <= 1 << 20, "{level}: {}", said(&finished));
     }
@@ -434,30 +372,17 @@ async fn bombs_break_a_limit_and_not_the_machine() {
 
 #[tokio::test]
 async fn a_script_may_open_its_own_output() {
-    for level in [Level::Namespaces, Level::Landlock, Level::None]
-        .into_iter()
-        .filter(|level| can(*level))
-    {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let trial = Trial::new(level);
-        let finished = trial
-            .sh("echo first; echo second > /dev/stdout; echo third > /dev/stderr")
-            .await;
+        let finished = trial.sh("echo first; echo second > /dev/stdout; echo third > /dev/stderr").await;
         let text = said(&finished);
-        assert!(
-            ["first", "second", "third"]
-                .iter()
-                .all(|word| text.contains(word)),
-            "{level}: {text}"
-        );
+        assert!(["first", "second", "third"].iter().all(|word| text.contains(word)), "{level}: {text}");
     }
 }
 
 #[tokio::test]
 async fn much_output_comes_whole() {
-    for level in [Level::Namespaces, Level::Landlock, Level::None]
-        .into_iter()
-        .filter(|level| can(*level))
-    {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let finished = Trial::new(level).sh("seq 1 200000; seq 1 1000 >&2").await;
         assert_eq!(finished.stdout.bytes, 1_288_895, "{level}");
         assert_eq!(finished.stderr.bytes, 3893, "{level}");
@@ -486,10 +411,7 @@ async fn nothing_survives_the_command() {
 
 #[tokio::test]
 async fn nothing_survives_when_regreen_is_killed() {
-    for level in [Level::Namespaces, Level::Landlock, Level::None]
-        .into_iter()
-        .filter(|level| can(*level))
-    {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let trial = Trial::new(level);
         let daemon = "(setsid sh -c 'trap \"\" TERM HUP; sleep 9804' >/dev/null 2>&1 &); sleep 9804";
         let mut regreen = stand_in(&trial.wrapped(&["sh", "-c", daemon]));
@@ -524,9 +446,7 @@ fn stand_in(command: &Command) -> std::process::Child {
 /// Whether a process `sleep {mark}` runs on this machine.
 fn running(mark: &str) -> bool {
     let entries = fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-        .any(|line| {
-            line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()) && line.starts_with(b"sleep\0")
-        })
+    entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).any(|line| {
+        line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()) && line.starts_with(b"sleep\0")
+    })
 }

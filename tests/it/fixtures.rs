@@ -64,9 +64,7 @@ fixtures! {
 
 #[test]
 fn every_fixture_has_its_test() {
-    let folders = std::fs::read_dir(root().join("fixtures"))
-        .unwrap()
-        .map(Result::unwrap);
+    let folders = std::fs::read_dir(root().join("fixtures")).unwrap().map(Result::unwrap);
     let folders: BTreeSet<String> = folders
         .filter(|entry| entry.path().join("task.toml").exists())
         .map(|entry| entry.file_name().into_string().unwrap())
@@ -78,28 +76,12 @@ fn every_fixture_has_its_test() {
 fn check(name: &str) {
     let folder = root().join("fixtures").join(name);
     let replies = folder.join("replies");
-    let model = if replies.is_dir() {
-        format!("replay:{}", replies.display())
-    } else {
-        "repair".to_owned()
-    };
+    let model = if replies.is_dir() { format!("replay:{}", replies.display()) } else { "repair".to_owned() };
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("runs");
     let finished = regreen_command()
-        .args([
-            "fix",
-            &format!("fixtures/{name}"),
-            "--model",
-            &model,
-            "--patch",
-            "-",
-        ])
-        .args([
-            Path::new("--out"),
-            &out,
-            Path::new("--cache"),
-            &scratch.path().join("cache"),
-        ])
+        .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-"])
+        .args([Path::new("--out"), &out, Path::new("--cache"), &scratch.path().join("cache")])
         .current_dir(root())
         .output()
         .unwrap();
@@ -113,10 +95,7 @@ fn check(name: &str) {
     let text = std::fs::read_to_string(folder.join("task.toml")).unwrap();
     let task: Task = toml::from_str(&text).unwrap();
     check_story(name, &task, &records, replies.is_dir(), &said);
-    assert!(
-        finished.stdout.starts_with(b"diff --git "),
-        "{name}: no patch on stdout"
-    );
+    assert!(finished.stdout.starts_with(b"diff --git "), "{name}: no patch on stdout");
     let left = std::fs::read_dir(scratch.path().join("cache")).unwrap().count();
     assert_eq!(left, 1, "{name}: a scratch folder is left beside the lock");
 }
@@ -124,28 +103,20 @@ fn check(name: &str) {
 fn check_story(name: &str, task: &Task, records: &[Record], scripted: bool, said: &str) {
     let attempts = policy::attempts(records);
     if scripted {
-        let verdicts: Vec<bool> = attempts
-            .iter()
-            .map(|attempt| matches!(attempt.verdict, Some(Verdict::Green(_))))
-            .collect();
+        let verdicts: Vec<bool> =
+            attempts.iter().map(|attempt| matches!(attempt.verdict, Some(Verdict::Green(_)))).collect();
         assert_eq!(
             verdicts,
             [false, true],
             "{name}: the wrong reply must be red and the right one green\n{said}"
         );
     }
-    let Some(Event::Ended {
-        outcome: Outcome::Green { evidence, .. },
-        ..
-    }) = records.last().map(|r| &r.event)
+    let Some(Event::Ended { outcome: Outcome::Green { evidence, .. }, .. }) =
+        records.last().map(|r| &r.event)
     else {
         panic!("{name}: the ledger does not end green\n{said}");
     };
-    let fixed: BTreeSet<&String> = evidence
-        .fixed
-        .iter()
-        .filter(|id| !id.starts_with("build ("))
-        .collect();
+    let fixed: BTreeSet<&String> = evidence.fixed.iter().filter(|id| !id.starts_with("build (")).collect();
     assert_eq!(fixed, task.fail_to_pass.iter().collect(), "{name}");
     assert_eq!(evidence.runs, 2, "{name}: green was not confirmed");
 }

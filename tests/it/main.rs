@@ -1,9 +1,6 @@
 //! The one integration-test binary: behaviour through the real binary and real toolchains.
 #![expect(clippy::unwrap_used, reason = "a test may fail on anything unexpected")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "tests start the binary and read their environment"
-)]
+#![expect(clippy::disallowed_methods, reason = "tests start the binary and read their environment")]
 
 mod agents;
 mod attacks;
@@ -48,9 +45,5 @@ fn regreen_command() -> Command {
 
 /// Runs the binary in a folder.
 fn regreen(arguments: &[&str], folder: &Path) -> Output {
-    regreen_command()
-        .args(arguments)
-        .current_dir(folder)
-        .output()
-        .unwrap()
+    regreen_command().args(arguments).current_dir(folder).output().unwrap()
 }

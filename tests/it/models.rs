@@ -78,10 +78,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&request).to_lowercase();
         if let Some(end) = text.find("\r\n\r\n") {
-            let length = text
-                .split("content-length: ")
-                .nth(1)
-                .and_then(|rest| rest.lines().next());
+            let length = text.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
             if request.len() >= end + 4 + length.map_or(0, |length| length.parse().unwrap()) {
                 return String::from_utf8(request).unwrap();
             }
@@ -185,10 +182,7 @@ fn anthropic() -> Vec<u8> {
             ),
         );
     }
-    event(
-        "content_block_stop",
-        "{\"type\":\"content_block_stop\",\"index\":0}".to_owned(),
-    );
+    event("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}".to_owned());
     event("message_delta", "{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":200}}".to_owned());
     event("message_stop", "{\"type\":\"message_stop\"}".to_owned());
     body.into_bytes()
@@ -245,10 +239,7 @@ async fn ask(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
 
 async fn ask_alone(proposer: &mut dyn Proposer, time: Duration) -> Proposal {
     let sandbox = Sandbox::new(Level::None, Host::default());
-    let prompt = Prompt {
-        system: "s".repeat(100),
-        user: "u".repeat(200),
-    };
+    let prompt = Prompt { system: "s".repeat(100), user: "u".repeat(200) };
     ask_in(proposer, sandbox, &prompt, time).await
 }
 
@@ -265,10 +256,7 @@ pub async fn ask_in(
     std::fs::create_dir(&repository).unwrap();
     std::fs::write(repository.join("file"), "content\n").unwrap();
     let scratch = Scratch::new(&folder.path().join("scratch")).unwrap();
-    let source = Source {
-        path: "repository".to_owned(),
-        rev: None,
-    };
+    let source = Source { path: "repository".to_owned(), rev: None };
     let base = workspace::take(&source, folder.path(), true, &scratch).unwrap();
     let verifier = Verifier {
         task: Task::default(),
@@ -305,10 +293,7 @@ async fn asked(wire: &str, acts: Vec<Act>, count: usize) -> (Proposal, Server) {
     let mut model = Llm::new(settings, &Prices::load(None).unwrap()).unwrap();
     let proposal = ask(&mut model, Duration::from_secs(30)).await;
     let shown = format!("{proposal:?}");
-    assert!(
-        !shown.contains(&KEY[..12]) && !shown.contains(&KEY[16..]),
-        "{shown}"
-    );
+    assert!(!shown.contains(&KEY[..12]) && !shown.contains(&KEY[16..]), "{shown}");
     assert_eq!(server.count(), count, "{shown:.2000}");
     (proposal, server)
 }
@@ -324,12 +309,7 @@ fn text(proposal: &Proposal) -> (&str, Spent) {
 /// Checks that there is no candidate, and why.
 #[track_caller]
 pub fn nothing(proposal: &Proposal, lasting: bool, says: &[&str]) -> Spent {
-    let Proposal::Nothing {
-        reason,
-        spent,
-        permanent,
-    } = proposal
-    else {
+    let Proposal::Nothing { reason, spent, permanent } = proposal else {
         panic!("a candidate: {proposal:?}");
     };
     assert_eq!(*permanent, lasting, "{reason}");
@@ -353,28 +333,19 @@ async fn an_openai_stream_is_read_with_its_usage_however_it_is_cut_up() {
         let (proposal, server) = asked("openai", vec![Act::Stream(openai(true), size)], 1).await;
         let (said, spent) = text(&proposal);
         assert_eq!(said, SAID.concat());
-        assert_eq!(
-            (spent.prompt_tokens, spent.completion_tokens, spent.estimated),
-            (1000, 200, false)
-        );
+        assert_eq!((spent.prompt_tokens, spent.completion_tokens, spent.estimated), (1000, 200, false));
         about(spent.usd, (1000.0 + 2000.0) / 1e6);
         let request = server.request(0);
         let lower = request.to_lowercase();
         assert!(request.starts_with("POST /v1/chat/completions "), "{request}");
-        assert!(
-            lower.contains(&format!("authorization: bearer {KEY}")),
-            "{request}"
-        );
+        assert!(lower.contains(&format!("authorization: bearer {KEY}")), "{request}");
         let body: serde_json::Value =
             serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
         assert_eq!(body["model"], "org/name-max");
         assert_eq!(body["stream"], true);
         assert_eq!(body["stream_options"]["include_usage"], true);
         assert_eq!(body["max_tokens"], 8192);
-        assert!(
-            body.get("temperature").is_none() && body.get("reasoning_effort").is_none(),
-            "{body}"
-        );
+        assert!(body.get("temperature").is_none() && body.get("reasoning_effort").is_none(), "{body}");
         assert_eq!(body["messages"][0]["role"], "system");
     }
 }
@@ -385,10 +356,7 @@ async fn an_anthropic_stream_is_read_with_its_usage_however_it_is_cut_up() {
         let (proposal, server) = asked("anthropic", vec![Act::Stream(anthropic(), size)], 1).await;
         let (said, spent) = text(&proposal);
         assert_eq!(said, SAID.concat());
-        assert_eq!(
-            (spent.prompt_tokens, spent.completion_tokens, spent.estimated),
-            (1000, 200, false)
-        );
+        assert_eq!((spent.prompt_tokens, spent.completion_tokens, spent.estimated), (1000, 200, false));
         let request = server.request(0).to_lowercase();
         assert!(request.starts_with("post /v1/messages "), "{request}");
         assert!(request.contains(&format!("x-api-key: {KEY}")), "{request}");
@@ -403,21 +371,14 @@ async fn a_response_of_openais_newer_interface_is_read_with_its_usage() {
         let (proposal, server) = asked("openai-responses", vec![act], 1).await;
         let (said, spent) = text(&proposal);
         assert_eq!(said, SAID.concat());
-        assert_eq!(
-            (spent.prompt_tokens, spent.completion_tokens, spent.estimated),
-            (1000, 200, false)
-        );
+        assert_eq!((spent.prompt_tokens, spent.completion_tokens, spent.estimated), (1000, 200, false));
         let request = server.request(0);
         assert!(request.starts_with("POST /v1/responses "), "{request}");
         assert!(request.contains("\"max_output_tokens\":8192"), "{request}");
     }
     let failed = Act::Stream(responses("failed"), usize::MAX);
-    let (proposal, _) = asked(
-        "openai-responses",
-        vec![failed, Act::Stream(responses("completed"), 99)],
-        2,
-    )
-    .await;
+    let (proposal, _) =
+        asked("openai-responses", vec![failed, Act::Stream(responses("completed"), 99)], 2).await;
     text(&proposal);
 }
 
@@ -432,17 +393,9 @@ async fn usage_that_is_not_given_is_estimated_and_called_so() {
 
 #[tokio::test]
 async fn a_busy_or_faulty_server_is_asked_again_and_costs_nothing() {
-    let busy = Act::Answer(
-        429,
-        "retry-after: 0\r\n",
-        b"{\"error\":{\"message\":\"slow down\"}}".to_vec(),
-    );
+    let busy = Act::Answer(429, "retry-after: 0\r\n", b"{\"error\":{\"message\":\"slow down\"}}".to_vec());
     for wire in ["openai", "anthropic"] {
-        let good = if wire == "openai" {
-            openai(true)
-        } else {
-            anthropic()
-        };
+        let good = if wire == "openai" { openai(true) } else { anthropic() };
         let acts = vec![
             busy.clone(),
             error(500, "server_error", "oops"),
@@ -453,10 +406,7 @@ async fn a_busy_or_faulty_server_is_asked_again_and_costs_nothing() {
         assert_eq!(text(&proposal).1.prompt_tokens, 1000);
     }
     let (proposal, _) = asked("openai", vec![error(503, "x", "down"); 9], 4).await;
-    assert_eq!(
-        nothing(&proposal, false, &["503", "down", "4 times"]),
-        Spent::default()
-    );
+    assert_eq!(nothing(&proposal, false, &["503", "down", "4 times"]), Spent::default());
 }
 
 #[tokio::test]
@@ -469,52 +419,22 @@ async fn a_wait_longer_than_the_time_that_is_left_is_not_waited() {
 #[tokio::test]
 async fn lasting_errors_are_never_retried_and_name_a_remedy() {
     let cases = [
+        (error(401, "invalid_api_key", &format!("Incorrect API key provided: {KEY}.")), "REGREEN_API_KEY"),
+        (error(403, "forbidden", &format!("{} may not", &KEY[3..25])), "REGREEN_API_KEY"),
+        (error(404, "model_not_found", "The model `name-max` does not exist"), "check the name"),
         (
-            error(
-                401,
-                "invalid_api_key",
-                &format!("Incorrect API key provided: {KEY}."),
-            ),
-            "REGREEN_API_KEY",
-        ),
-        (
-            error(403, "forbidden", &format!("{} may not", &KEY[3..25])),
-            "REGREEN_API_KEY",
-        ),
-        (
-            error(404, "model_not_found", "The model `name-max` does not exist"),
-            "check the name",
-        ),
-        (
-            error(
-                400,
-                "context_length_exceeded",
-                "This model's maximum context length is 4096 tokens.",
-            ),
+            error(400, "context_length_exceeded", "This model's maximum context length is 4096 tokens."),
             "--context",
         ),
         (
-            error(
-                400,
-                "invalid_request_error",
-                "prompt is too long: 210000 tokens > 200000 maximum",
-            ),
+            error(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
             "--context",
         ),
         (error(400, "bad_request", "what?"), "what?"),
         (error(402, "x", "pay"), "credit"),
-        (
-            error(429, "insufficient_quota", "You exceeded your current quota"),
-            "credit",
-        ),
-        (
-            Act::Answer(307, "location: http://127.0.0.1:9/\r\n", Vec::new()),
-            "--base-url",
-        ),
-        (
-            Act::Answer(400, "", b"\xff\xfe<html>\x1b[2J\x00".repeat(100_000)),
-            "400",
-        ),
+        (error(429, "insufficient_quota", "You exceeded your current quota"), "credit"),
+        (Act::Answer(307, "location: http://127.0.0.1:9/\r\n", Vec::new()), "--base-url"),
+        (Act::Answer(400, "", b"\xff\xfe<html>\x1b[2J\x00".repeat(100_000)), "400"),
     ];
     for wire in ["openai", "anthropic"] {
         for (act, remedy) in &cases {
@@ -527,10 +447,7 @@ async fn lasting_errors_are_never_retried_and_name_a_remedy() {
 #[tokio::test]
 async fn a_missing_key_is_named() {
     let server = Server::start(vec![error(401, "x", "who are you?")]);
-    let without = Settings {
-        key: None,
-        ..settings(&server, "openai")
-    };
+    let without = Settings { key: None, ..settings(&server, "openai") };
     let mut model = Llm::new(without, &Prices::load(None).unwrap()).unwrap();
     let proposal = ask(&mut model, Duration::from_secs(30)).await;
     nothing(&proposal, true, &["needs a key", "REGREEN_API_KEY"]);
@@ -567,12 +484,8 @@ async fn an_error_within_a_stream_is_told_by_its_kind() {
         );
         Act::Stream(event.into_bytes(), usize::MAX)
     };
-    let (proposal, _) = asked(
-        "anthropic",
-        vec![broken("overloaded_error"), Act::Stream(anthropic(), 9)],
-        2,
-    )
-    .await;
+    let (proposal, _) =
+        asked("anthropic", vec![broken("overloaded_error"), Act::Stream(anthropic(), 9)], 2).await;
     text(&proposal);
     let (proposal, _) = asked("anthropic", vec![broken("invalid_request_error")], 1).await;
     nothing(&proposal, true, &["invalid_request_error"]);
@@ -656,10 +569,7 @@ async fn a_server_that_is_not_there_is_no_panic() {
     let gone = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("openai@http://{}/v1/m", gone.local_addr().unwrap());
     drop(gone);
-    let settings = Settings {
-        patience: Duration::from_millis(1),
-        ..Settings::new(&url)
-    };
+    let settings = Settings { patience: Duration::from_millis(1), ..Settings::new(&url) };
     let mut model = Llm::new(settings, &Prices::load(None).unwrap()).unwrap();
     let proposal = ask(&mut model, Duration::from_secs(30)).await;
     let spent = nothing(&proposal, false, &["cannot be reached", "is the server running?"]);

@@ -17,10 +17,7 @@ use regreen::{harness, process};
 /// A verifier of a repository, without a box: what is tested is the proposer.
 fn verifier(task: Task, repository: &Path, folder: &Path) -> Verifier {
     let scratch = Scratch::new(&folder.join("scratch")).unwrap();
-    let source = Source {
-        path: repository.to_str().unwrap().to_owned(),
-        rev: None,
-    };
+    let source = Source { path: repository.to_str().unwrap().to_owned(), rev: None };
     let base = workspace::take(&source, folder, true, &scratch).unwrap();
     let suites = detect(&base.root, "", &Profile::load(None).unwrap(), &task).unwrap();
     let launchers = folder.join("launchers");
@@ -29,11 +26,7 @@ fn verifier(task: Task, repository: &Path, folder: &Path) -> Verifier {
     Verifier {
         task,
         workshop: Workshop::new(scratch, base),
-        sandbox: Sandbox {
-            level: Level::None,
-            host: host(),
-            launcher: env!("CARGO_BIN_EXE_regreen").into(),
-        },
+        sandbox: Sandbox { level: Level::None, host: host(), launcher: env!("CARGO_BIN_EXE_regreen").into() },
         suites,
         launchers,
         setup_network: false,
@@ -78,9 +71,7 @@ async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>)
             time: Duration::from_mins(10),
         };
         match proposer.propose(&ask).await.unwrap() {
-            Proposal::Edits {
-                patch, transcript, ..
-            } => {
+            Proposal::Edits { patch, transcript, .. } => {
                 let diff = patch.unified(|path| verifier.workshop.snapshot.file(path).unwrap());
                 println!("{transcript}\n{diff}");
                 let verdict = verifier.judge(&baseline, &patch, &say).await.unwrap();
@@ -89,9 +80,7 @@ async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>)
                     Verdict::Green(_) | Verdict::Rejected { .. } => return (attempt, Ok(verdict)),
                 }
             }
-            Proposal::Nothing {
-                reason, permanent, ..
-            } => {
+            Proposal::Nothing { reason, permanent, .. } => {
                 assert!(permanent);
                 return (attempt, Err(reason));
             }
@@ -111,10 +100,7 @@ fn fixture(name: &str) -> (Task, PathBuf) {
 #[expect(clippy::disallowed_methods, reason = "a test is its own door")]
 fn installed(programs: &[&str]) -> bool {
     let path = host().path;
-    let missing: Vec<_> = programs
-        .iter()
-        .filter(|program| process::find(program, &path).is_none())
-        .collect();
+    let missing: Vec<_> = programs.iter().filter(|program| process::find(program, &path).is_none()).collect();
     if !missing.is_empty() {
         eprintln!("SKIPPED: {missing:?} not installed");
         assert!(std::env::var_os("CI").is_none(), "{missing:?}");
@@ -165,10 +151,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
 async fn repair_files(files: &[(&str, &str)]) -> Result<u32, String> {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), files);
-    let task = Task {
-        regreen: 1,
-        ..Task::default()
-    };
+    let task = Task { regreen: 1, ..Task::default() };
     let (attempts, outcome) = repair(task, folder.path()).await;
     outcome.map(|verdict| {
         assert!(matches!(verdict, Verdict::Green(_)), "{verdict:?}");
@@ -180,14 +163,8 @@ async fn repair_files(files: &[(&str, &str)]) -> Result<u32, String> {
 async fn repair_crate(lib: &str, test: &str) -> Result<u32, String> {
     let test = format!("#[test]\nfn it_holds() {{\n    {test}\n}}\n");
     repair_files(&[
-        (
-            "Cargo.toml",
-            "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-        ),
-        (
-            "Cargo.lock",
-            "version = 4\n\n[[package]]\nname = \"small\"\nversion = \"0.1.0\"\n",
-        ),
+        ("Cargo.toml", "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
+        ("Cargo.lock", "version = 4\n\n[[package]]\nname = \"small\"\nversion = \"0.1.0\"\n"),
         ("src/lib.rs", lib),
         ("tests/it.rs", &test),
     ])
@@ -204,13 +181,8 @@ async fn a_guess_that_builds_and_fails_the_tests_is_followed_by_the_next() {
 #[tokio::test]
 async fn where_the_compiler_offers_nothing_the_proposer_says_so() {
     let lib = "pub fn two() -> u32 {\n    frobnicate_the_widget()\n}\n";
-    let reason = repair_crate(lib, "assert_eq!(small::two(), 2);")
-        .await
-        .unwrap_err();
-    assert!(
-        reason.contains("no message of the compiler offers an edit"),
-        "{reason}"
-    );
+    let reason = repair_crate(lib, "assert_eq!(small::two(), 2);").await.unwrap_err();
+    assert!(reason.contains("no message of the compiler offers an edit"), "{reason}");
     assert!(reason.contains("--model"), "{reason}");
 }
 
@@ -230,11 +202,7 @@ async fn messages_of_go_in_words_are_understood() {
     }
     let test = "package small\n\nimport \"testing\"\n\nfunc TestShout(t *testing.T) {\n\tif Shout(\"a\") != \"A\" {\n\t\tt.Fail()\n\t}\n}\n";
     let code = "package small\n\nimport (\n\t\"fmt\"\n)\n\nfunc Shout(text string) string {\n\tlength := len(text)\n\treturn strings.ToUpper(txt)\n}\n";
-    let files = [
-        ("go.mod", "module small\n\ngo 1.20\n"),
-        ("small.go", code),
-        ("small_test.go", test),
-    ];
+    let files = [("go.mod", "module small\n\ngo 1.20\n"), ("small.go", code), ("small_test.go", test)];
     assert_eq!(repair_files(&files).await, Ok(1));
 }
 
@@ -245,10 +213,7 @@ async fn hints_in_python_tracebacks_are_taken() {
     }
     let test = "from small import shout\n\n\ndef test_shout():\n    assert shout('a') == 'A'\n";
     let code = "def shout(text):\n    return txt.upper()\n";
-    let files = [
-        ("small.py", code),
-        ("tests/test_small.py", test),
-        ("pytest.ini", "[pytest]\npythonpath = .\n"),
-    ];
+    let files =
+        [("small.py", code), ("tests/test_small.py", test), ("pytest.ini", "[pytest]\npythonpath = .\n")];
     assert_eq!(repair_files(&files).await, Ok(1));
 }

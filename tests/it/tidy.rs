@@ -28,9 +28,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
 /// The modules of `lib.rs`, bottom floor first.
 fn floors() -> Vec<String> {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let modules = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     modules.map(str::to_owned).collect()
 }
 
@@ -46,22 +44,15 @@ fn uses(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for part in text.split("crate::").skip(1) {
         let part = part.strip_prefix('{').unwrap_or(part);
-        found.push(
-            part.chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect(),
-        );
+        found.push(part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
     }
     found
 }
 
 #[test]
 fn a_module_uses_only_modules_below_it() {
-    let floors: BTreeMap<String, usize> = floors()
-        .into_iter()
-        .enumerate()
-        .map(|(n, name)| (name, n))
-        .collect();
+    let floors: BTreeMap<String, usize> =
+        floors().into_iter().enumerate().map(|(n, name)| (name, n)).collect();
     assert!(floors.len() > 10, "lib.rs was not understood: {floors:?}");
     let mut wrong = Vec::new();
     for file in rust_files("src") {
@@ -99,11 +90,8 @@ fn nothing_is_left_undone_or_switched_off() {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for (line, sign) in code.flat_map(|line| signs.map(|sign| (line, sign))) {
             // An attribute counts where it stands for itself, not in a text that a test writes.
-            let found = if sign.starts_with('#') {
-                line.trim_start().starts_with(sign)
-            } else {
-                line.contains(sign)
-            };
+            let found =
+                if sign.starts_with('#') { line.trim_start().starts_with(sign) } else { line.contains(sign) };
             assert!(!found, "{} holds {sign}", file.display());
         }
     }
@@ -113,10 +101,7 @@ fn nothing_is_left_undone_or_switched_off() {
 fn text_that_models_read_and_commands_that_run_stand_in_the_harness() {
     // A profile or prompt in src would be a second place to look for them.
     for name in ["prompts", "toolchains", "launchers"] {
-        assert!(
-            root().join("harness").join(name).is_dir(),
-            "harness/{name} is gone"
-        );
+        assert!(root().join("harness").join(name).is_dir(), "harness/{name} is gone");
     }
 }
 
@@ -131,10 +116,6 @@ fn the_schemas_in_the_harness_are_those_of_the_code() {
             fs::write(&file, &printed.stdout).unwrap();
         }
         let kept = fs::read(&file).unwrap_or_default();
-        assert!(
-            kept == printed.stdout,
-            "{} is old: run the tests with REGREEN_UPDATE=1",
-            file.display()
-        );
+        assert!(kept == printed.stdout, "{} is old: run the tests with REGREEN_UPDATE=1", file.display());
     }
 }

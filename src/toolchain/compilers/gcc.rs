@@ -168,11 +168,7 @@ impl Reader<'_> {
     }
 
     fn cmake(&mut self, found: &Captures, line: &str) {
-        let severity = if &found["kind"] == "Error" {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
+        let severity = if &found["kind"] == "Error" { Severity::Error } else { Severity::Warning };
         self.open(place_of(found), severity, found["message"].trim(), line);
         self.after = After::Cmake;
     }
@@ -211,11 +207,7 @@ impl Reader<'_> {
             let [only] = <[String; 1]>::try_from(exist).ok()?;
             only
         };
-        Some(Location {
-            file,
-            line: printed.line,
-            column: printed.column,
-        })
+        Some(Location { file, line: printed.line, column: printed.column })
     }
 
     /// A fix-it, with lines and byte columns from 1, belongs to the message before it.
@@ -223,22 +215,11 @@ impl Reader<'_> {
         self.after = After::Nothing;
         let number = |index: usize| found[index].parse::<usize>().ok();
         let part = || {
-            let file = self.location(&Printed {
-                file: unescape(&found[1]),
-                line: 0,
-                column: 0,
-            })?;
+            let file = self.location(&Printed { file: unescape(&found[1]), line: 0, column: 0 })?;
             let bytes = self.place.read(&file.file)?;
-            let (start, end) = (
-                offset(&bytes, number(2)?, number(3)?)?,
-                offset(&bytes, number(4)?, number(5)?)?,
-            );
-            (start <= end).then_some(Replacement {
-                file: file.file,
-                start,
-                end,
-                text: unescape(&found[6]),
-            })
+            let (start, end) =
+                (offset(&bytes, number(2)?, number(3)?)?, offset(&bytes, number(4)?, number(5)?)?);
+            (start <= end).then_some(Replacement { file: file.file, start, end, text: unescape(&found[6]) })
         };
         let (Some(part), Some(last)) = (part(), self.found.last_mut()) else {
             return;
@@ -259,11 +240,7 @@ impl Reader<'_> {
             d.location.is_none()
                 && (d.message.starts_with("ld returned") || d.message.starts_with("linker command failed"))
         };
-        if self
-            .found
-            .iter()
-            .any(|d| d.severity == Severity::Error && !echo(d))
-        {
+        if self.found.iter().any(|d| d.severity == Severity::Error && !echo(d)) {
             self.found.retain(|d| !echo(d));
         }
         for diagnostic in &mut self.found {
@@ -282,12 +259,7 @@ struct Printed {
 }
 
 fn place_of(found: &Captures) -> Option<Printed> {
-    let number = |name| {
-        found
-            .name(name)
-            .and_then(|digits| digits.as_str().parse().ok())
-            .unwrap_or(0)
-    };
+    let number = |name| found.name(name).and_then(|digits| digits.as_str().parse().ok()).unwrap_or(0);
     Some(Printed {
         file: found.name("file")?.as_str().to_owned(),
         line: number("line"),
@@ -435,11 +407,7 @@ compilation terminated.
                 "- error [] nofile.c: No such file or directory",
             ],
         );
-        assert!(
-            found[0]
-                .rendered
-                .starts_with("In file included from a.c:2:\na.h: In function")
-        );
+        assert!(found[0].rendered.starts_with("In file included from a.c:2:\na.h: In function"));
         assert!(found[0].rendered.ends_with("for each function it appears in"));
         let part = &found[2].suggestions[0].parts[0];
         assert_eq!((&source[part.start..part.end], part.text.as_str()), ("xx", "x"));
@@ -488,16 +456,8 @@ collect2: error: ld returned 1 exit status
             "- error [] cannot find -lnosuch: No such file or directory",
         ];
         let found = check(&[("b.c", ""), ("c.c", "")], text, &expected);
-        assert!(
-            found[1]
-                .rendered
-                .starts_with("/usr/bin/ld: b.o: in function `main':")
-        );
-        check(
-            &[],
-            "collect2: error: ld returned 1 exit status\n",
-            &["- error [] ld returned 1 exit status"],
-        );
+        assert!(found[1].rendered.starts_with("/usr/bin/ld: b.o: in function `main':"));
+        check(&[], "collect2: error: ld returned 1 exit status\n", &["- error [] ld returned 1 exit status"]);
     }
 
     #[test]

@@ -26,9 +26,8 @@ pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
             });
             found.push(Diagnostic::error(location, &parts["message"]));
             goes_on = true;
-        } else if let Some(message) = line
-            .strip_prefix("go: ")
-            .filter(|line| !line.starts_with("downloading"))
+        } else if let Some(message) =
+            line.strip_prefix("go: ").filter(|line| !line.starts_with("downloading"))
         {
             found.push(Diagnostic::error(None, message));
             goes_on = true;

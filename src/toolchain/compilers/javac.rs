@@ -109,9 +109,7 @@ fn ends(line: &str, place: &Place) -> bool {
     };
     let maven = line.starts_with("[INFO]")
         || line.starts_with("[WARNING]")
-        || line
-            .strip_prefix("[ERROR]")
-            .is_some_and(|rest| !rest.starts_with("   "));
+        || line.strip_prefix("[ERROR]").is_some_and(|rest| !rest.starts_with("   "));
     line.is_empty()
         || maven
         || count("error")
@@ -126,17 +124,13 @@ fn ends(line: &str, place: &Place) -> bool {
 fn describe(diagnostic: &mut Diagnostic, header: &str, below: &[&str]) {
     let strip = |line: &'_ str| line.strip_prefix("[ERROR] ").unwrap_or(line).to_owned();
     let mut below: Vec<String> = below.iter().map(|line| strip(line)).collect();
-    diagnostic.rendered = std::iter::once(strip(header))
-        .chain(below.iter().cloned())
-        .collect::<Vec<_>>()
-        .join("\n");
+    diagnostic.rendered =
+        std::iter::once(strip(header)).chain(below.iter().cloned()).collect::<Vec<_>>().join("\n");
     if let Some(caret) = below.iter().position(|line| line.trim() == "^") {
         if let Some(place) = &mut diagnostic.location
             && place.column == 0
         {
-            place.column = below[caret]
-                .find('^')
-                .map_or(0, |at| u32::try_from(at + 1).unwrap_or(0));
+            place.column = below[caret].find('^').map_or(0, |at| u32::try_from(at + 1).unwrap_or(0));
         }
         // What stands between the header and the source line goes on with the message.
         below.remove(caret);
@@ -176,10 +170,7 @@ fn reason_of_maven(text: &str, place: &Place) -> Option<Diagnostic> {
         .collect::<Vec<_>>()
         .join("\n");
     let at = POM_PLACE.captures(&said).and_then(|at| location(&at, place));
-    Some(Diagnostic::error(
-        at,
-        text::clip(said.trim(), RENDERED).into_owned(),
-    ))
+    Some(Diagnostic::error(at, text::clip(said.trim(), RENDERED).into_owned()))
 }
 
 static GRADLE_REASON: LazyLock<Regex> =
@@ -195,11 +186,7 @@ fn reason_of_gradle(text: &str, place: &Place) -> Option<Diagnostic> {
         return None;
     }
     let at = GRADLE_PLACE.captures(text).and_then(|at| {
-        Some(Location {
-            file: place.locate(&at["file"])?,
-            line: at["line"].parse().ok()?,
-            column: 0,
-        })
+        Some(Location { file: place.locate(&at["file"])?, line: at["line"].parse().ok()?, column: 0 })
     });
     Some(Diagnostic::error(at, text::clip(message, RENDERED).into_owned()))
 }
@@ -216,11 +203,7 @@ mod tests {
         let show = |d: &Diagnostic| {
             let place = d.location.as_ref().map_or("-".to_owned(), ToString::to_string);
             let severity = format!("{:?}", d.severity).to_lowercase();
-            format!(
-                "{place} {severity} [{}] {}",
-                d.code,
-                d.message.replace('\n', " /")
-            )
+            format!("{place} {severity} [{}] {}", d.code, d.message.replace('\n', " /"))
         };
         assert_eq!(found.iter().map(show).collect::<Vec<_>>(), expected, "{text}");
     }
@@ -352,11 +335,7 @@ Execution failed for task ':compileJava'.
 
     #[test]
     fn hostile_output_breaks_nothing() {
-        let long = format!(
-            "A.java:1: error: {}\n  {}\n ^\n",
-            "x".repeat(1 << 20),
-            "ä".repeat(1 << 20)
-        );
+        let long = format!("A.java:1: error: {}\n  {}\n ^\n", "x".repeat(1 << 20), "ä".repeat(1 << 20));
         for text in [
             long.as_str(),
             "A.java:99999999999: error: \n^\n",

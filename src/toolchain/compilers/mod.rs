@@ -43,14 +43,8 @@ pub fn read(compiler: Compiler, finished: &Finished, place: &Place) -> Result<Ve
 
 /// The messages of the first compiler that is understood, those with the most telling form first.
 fn any(text: &str, place: &Place) -> Vec<Diagnostic> {
-    let parsers: [fn(&str, &Place) -> Vec<Diagnostic>; 6] = [
-        tsc::parse,
-        javac::parse,
-        gcc::parse,
-        go::parse,
-        python::parse,
-        node::parse,
-    ];
+    let parsers: [fn(&str, &Place) -> Vec<Diagnostic>; 6] =
+        [tsc::parse, javac::parse, gcc::parse, go::parse, python::parse, node::parse];
     let mut found = parsers.iter().map(|parse| parse(text, place));
     found.find(|found| !found.is_empty()).unwrap_or_default()
 }

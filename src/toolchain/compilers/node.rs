@@ -35,22 +35,10 @@ pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
         .filter_map(|found| {
             let whole = found.get(0)?;
             // The place of a syntax error stands some lines above it; that of a missing module, below.
-            let above = text[..whole.start()]
-                .lines()
-                .rev()
-                .take(6)
-                .find_map(|line| head(line, place));
-            let below = || {
-                text[whole.end()..]
-                    .lines()
-                    .take(20)
-                    .find_map(|line| frame(line, place))
-            };
+            let above = text[..whole.start()].lines().rev().take(6).find_map(|line| head(line, place));
+            let below = || text[whole.end()..].lines().take(20).find_map(|line| frame(line, place));
             let mut diagnostic = Diagnostic::error(above.or_else(below), &found["message"]);
-            found
-                .name("code")
-                .map_or("", |code| code.as_str())
-                .clone_into(&mut diagnostic.code);
+            found.name("code").map_or("", |code| code.as_str()).clone_into(&mut diagnostic.code);
             Some(diagnostic)
         })
         .collect()
@@ -63,11 +51,7 @@ pub(in crate::toolchain) fn plain(text: &str) -> String {
 
 /// The frames of a stack that lie in repository files, innermost first.
 pub(in crate::toolchain) fn frames(stack: &str, place: &Place) -> Vec<Location> {
-    stack
-        .lines()
-        .filter_map(|line| frame(line, place))
-        .take(50)
-        .collect()
+    stack.lines().filter_map(|line| frame(line, place)).take(50).collect()
 }
 
 /// The stack without frames of foreign code, which would crowd out the others.
@@ -91,11 +75,7 @@ fn location(file: &str, line: &str, column: &str, place: &Place) -> Option<Locat
     if file.starts_with("node:") || file.starts_with('<') || file.contains("node_modules") {
         return None;
     }
-    Some(Location {
-        file: place.locate(file)?,
-        line: line.parse().ok()?,
-        column: column.parse().ok()?,
-    })
+    Some(Location { file: place.locate(file)?, line: line.parse().ok()?, column: column.parse().ok()? })
 }
 
 #[cfg(test)]

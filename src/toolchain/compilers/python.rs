@@ -19,13 +19,8 @@ static LINE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// What keeps a file from loading.
-const OF_LOADING: [&str; 5] = [
-    "SyntaxError",
-    "IndentationError",
-    "TabError",
-    "ImportError",
-    "ModuleNotFoundError",
-];
+const OF_LOADING: [&str; 5] =
+    ["SyntaxError", "IndentationError", "TabError", "ImportError", "ModuleNotFoundError"];
 
 /// The diagnostics in what the tool printed.
 pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
@@ -49,9 +44,7 @@ pub fn parse(text: &str, place: &Place) -> Vec<Diagnostic> {
             }
         } else {
             let file = group("file").or(group("short")).unwrap_or_default();
-            let number = group("line")
-                .or(group("number"))
-                .and_then(|line| line.parse().ok());
+            let number = group("line").or(group("number")).and_then(|line| line.parse().ok());
             if let Some(location) = location(file, number.unwrap_or(0), place) {
                 last = Some(location);
             }
@@ -64,11 +57,7 @@ fn location(file: &str, line: u32, place: &Place) -> Option<Location> {
     if file.starts_with('<') || file.contains("site-packages/") || file.contains(".venv/") {
         return None;
     }
-    Some(Location {
-        file: place.locate(file)?,
-        line,
-        column: 0,
-    })
+    Some(Location { file: place.locate(file)?, line, column: 0 })
 }
 
 #[cfg(test)]
@@ -109,9 +98,6 @@ mod tests {
         );
         check("SyntaxError: said without a place\nImportError: likewise", &[]);
         check("  File \"/etc/passwd\", line 1\nSyntaxError: elsewhere", &[]);
-        check(
-            "  File \"/w/tree/a.py\", line 99999999999999\nSyntaxError: x",
-            &["a.py SyntaxError: x"],
-        );
+        check("  File \"/w/tree/a.py\", line 99999999999999\nSyntaxError: x", &["a.py SyntaxError: x"]);
     }
 }

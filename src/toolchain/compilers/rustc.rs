@@ -25,9 +25,7 @@ pub fn read(finished: &Finished, place: &Place) -> Result<Vec<Diagnostic>> {
             found.extend(parse(line, place));
         }
     })?;
-    let silent = found
-        .iter()
-        .all(|diagnostic: &Diagnostic| diagnostic.severity != Severity::Error);
+    let silent = found.iter().all(|diagnostic: &Diagnostic| diagnostic.severity != Severity::Error);
     if silent && !finished.exit.success() {
         found.extend(cargo_error(&finished.stderr.excerpt(super::TEXT)?));
     }
@@ -49,19 +47,11 @@ fn parse(line: &[u8], place: &Place) -> Option<Diagnostic> {
     if message.spans.is_empty() && message.message.starts_with("aborting due to") {
         return None;
     }
-    let primary = message
-        .spans
-        .iter()
-        .find(|span| span.is_primary)
-        .or(message.spans.first());
+    let primary = message.spans.iter().find(|span| span.is_primary).or(message.spans.first());
     Some(Diagnostic {
         location: primary.and_then(|span| location(span, place)),
         severity,
-        code: message
-            .code
-            .as_ref()
-            .map(|code| code.code.clone())
-            .unwrap_or_default(),
+        code: message.code.as_ref().map(|code| code.code.clone()).unwrap_or_default(),
         suggestions: suggestions(&message, place),
         rendered: text::clip(message.rendered.as_deref().unwrap_or_default(), RENDERED).into_owned(),
         message: message.message,
@@ -81,10 +71,7 @@ fn location(span: &DiagnosticSpan, place: &Place) -> Option<Location> {
 
 /// The edits on offer: those in the message's own spans, and those of each of its children.
 fn suggestions(message: &RustcDiagnostic, place: &Place) -> Vec<Suggestion> {
-    std::iter::once(message)
-        .chain(&message.children)
-        .flat_map(|offer| offers(offer, place))
-        .collect()
+    std::iter::once(message).chain(&message.children).flat_map(|offer| offers(offer, place)).collect()
 }
 
 /// The edits of one message. rustc writes alternatives (several modules that a name could be imported from),
@@ -100,9 +87,7 @@ fn offers(offer: &RustcDiagnostic, place: &Place) -> Vec<Suggestion> {
             _ => ways.push(vec![span]),
         }
     }
-    ways.iter()
-        .filter_map(|spans| suggestion(&offer.message, spans, place))
-        .collect()
+    ways.iter().filter_map(|spans| suggestion(&offer.message, spans, place)).collect()
 }
 
 /// Whether two spans cannot be parts of one edit.
@@ -133,19 +118,12 @@ fn suggestion(message: &str, spans: &[&DiagnosticSpan], place: &Place) -> Option
     let all = |wanted| spans.iter().all(|span| certainty(span) == wanted);
     let applicability = if all(Applicability::MachineApplicable) {
         Applicability::MachineApplicable
-    } else if spans
-        .iter()
-        .any(|span| certainty(span) == Applicability::Unspecified)
-    {
+    } else if spans.iter().any(|span| certainty(span) == Applicability::Unspecified) {
         Applicability::Unspecified
     } else {
         Applicability::MaybeIncorrect
     };
-    Some(Suggestion {
-        message: message.to_owned(),
-        applicability,
-        parts,
-    })
+    Some(Suggestion { message: message.to_owned(), applicability, parts })
 }
 
 /// What cargo gave up over, from its first `error` on.

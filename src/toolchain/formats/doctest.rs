@@ -36,9 +36,7 @@ pub fn filter(name: &str) -> String {
 /// Reads what rustdoc printed.
 pub fn read(finished: &Finished, place: &Place) -> Result<Parsed> {
     let mut report = Report::default();
-    finished
-        .stdout
-        .lines(LINE, |line| report.feed(&super::line_text(line)))?;
+    finished.stdout.lines(LINE, |line| report.feed(&super::line_text(line)))?;
     Ok(report.finish(|path| place.find(path)))
 }
 
@@ -82,17 +80,11 @@ impl Report {
                 _ => Outcome::Skipped,
             };
             if let Some(key) = key(&parts) {
-                let worst = self
-                    .outcomes
-                    .get(&key)
-                    .map_or(outcome, |known| outcome.max(*known));
+                let worst = self.outcomes.get(&key).map_or(outcome, |known| outcome.max(*known));
                 self.outcomes.insert(key, worst);
             }
         } else if let Some(count) = line.strip_prefix("running ") {
-            let count = count
-                .split(' ')
-                .next()
-                .and_then(|count| count.parse::<usize>().ok());
+            let count = count.split(' ').next().and_then(|count| count.parse::<usize>().ok());
             self.announced += count.unwrap_or(0);
             self.groups += 1;
         }
@@ -107,42 +99,22 @@ impl Report {
         for (key, outcome) in self.outcomes {
             let message = self.messages.remove(&key).unwrap_or_default();
             let (file, item, line) = key;
-            let name = if item.is_empty() {
-                file.clone()
-            } else {
-                format!("{file} - {item}")
-            };
+            let name = if item.is_empty() { file.clone() } else { format!("{file} - {item}") };
             let number = numbers.entry(name.clone()).or_default();
             *number += 1;
-            let id = if *number == 1 {
-                name
-            } else {
-                format!("{name} #{number}")
-            };
+            let id = if *number == 1 { name } else { format!("{name} #{number}") };
             let mut test = TestResult::new(id, outcome);
             let (message, _) = super::panic::read(&message, |_| None);
             test.message = bounded(&message);
-            test.location = find(&file).map(|file| Location {
-                file,
-                line,
-                column: 0,
-            });
+            test.location = find(&file).map(|file| Location { file, line, column: 0 });
             tests.push(test);
         }
-        Parsed {
-            tests,
-            diagnostics: Vec::new(),
-            complete,
-        }
+        Parsed { tests, diagnostics: Vec::new(), complete }
     }
 }
 
 fn key(parts: &regex::Captures) -> Option<Key> {
-    Some((
-        parts["file"].to_owned(),
-        parts["item"].to_owned(),
-        parts["line"].parse().ok()?,
-    ))
+    Some((parts["file"].to_owned(), parts["item"].to_owned(), parts["line"].parse().ok()?))
 }
 
 #[cfg(test)]
@@ -198,15 +170,8 @@ test result: FAILED. 3 passed; 4 failed; 1 ignored; 0 measured; 0 filtered out; 
              src/lib.rs - add #6 failed"
         );
         assert!(parsed.complete);
-        assert!(
-            parsed.tests[1].message.contains("thread 'main' panicked"),
-            "{}",
-            parsed.tests[1].message
-        );
-        assert_eq!(
-            parsed.tests[5].location.as_ref().unwrap().to_string(),
-            "src/lib.rs:24"
-        );
+        assert!(parsed.tests[1].message.contains("thread 'main' panicked"), "{}", parsed.tests[1].message);
+        assert_eq!(parsed.tests[5].location.as_ref().unwrap().to_string(), "src/lib.rs:24");
     }
 
     #[test]

@@ -13,11 +13,7 @@ pub fn parse(exit: &Exit, log: &str) -> Parsed {
     } else {
         TestResult::failed(ID, super::bounded(&format!("{exit}\n{log}")))
     };
-    Parsed {
-        tests: vec![test],
-        diagnostics: Vec::new(),
-        complete: matches!(exit, Exit::Code(_)),
-    }
+    Parsed { tests: vec![test], diagnostics: Vec::new(), complete: matches!(exit, Exit::Code(_)) }
 }
 
 #[cfg(test)]
@@ -34,11 +30,7 @@ mod tests {
         ];
         for (exit, outcome, complete) in cases {
             let parsed = parse(&exit, "it broke");
-            assert_eq!(
-                (parsed.tests[0].outcome, parsed.complete),
-                (outcome, complete),
-                "{exit}"
-            );
+            assert_eq!((parsed.tests[0].outcome, parsed.complete), (outcome, complete), "{exit}");
         }
     }
 }

@@ -95,10 +95,8 @@ impl Report {
             test.frames = frames(output, &key.0, place);
             test.message = bounded(&words(output));
         }
-        let worse = self
-            .tests
-            .get(&test.id)
-            .is_none_or(|known| known.outcome < test.outcome);
+        let worse =
+            self.tests.get(&test.id).is_none_or(|known| known.outcome.badness() < test.outcome.badness());
         if worse {
             self.tests.insert(test.id.clone(), test);
         }
@@ -108,12 +106,7 @@ impl Report {
     fn end_package(&mut self, event: &Event, place: &Place) {
         self.open = self.open.saturating_sub(1);
         let said = self.packages.remove(&event.package).unwrap_or_default();
-        let unfinished: Vec<_> = self
-            .running
-            .keys()
-            .filter(|key| key.0 == event.package)
-            .cloned()
-            .collect();
+        let unfinished: Vec<_> = self.running.keys().filter(|key| key.0 == event.package).cloned().collect();
         for key in unfinished {
             let output = self.running.remove(&key).unwrap_or_default();
             let output = format!("{output}the package's tests ended before this test did\n{said}");
@@ -127,8 +120,7 @@ impl Report {
         if event.action == "fail" && event.failed_build.is_none() && !has_failure() {
             let message = format!("{} failed outside its tests\n{}", event.package, words(&said));
             let location = frames(&said, &event.package, place).into_iter().next();
-            self.diagnostics
-                .push(Diagnostic::error(location, bounded(&message)));
+            self.diagnostics.push(Diagnostic::error(location, bounded(&message)));
         }
     }
 
@@ -140,11 +132,7 @@ impl Report {
         }
         let mut diagnostics = go::parse(&self.build, place);
         diagnostics.extend(self.diagnostics);
-        Parsed {
-            tests: self.tests.into_values().collect(),
-            diagnostics,
-            complete,
-        }
+        Parsed { tests: self.tests.into_values().collect(), diagnostics, complete }
     }
 }
 
@@ -158,19 +146,8 @@ fn keep(output: &mut String, more: &str) {
 
 /// What a test wrote, without the lines that tell its course.
 fn words(output: &str) -> String {
-    let course = [
-        "=== RUN",
-        "=== PAUSE",
-        "=== CONT",
-        "=== NAME",
-        "--- PASS",
-        "--- SKIP",
-        "FAIL\t",
-        "ok  \t",
-    ];
-    let kept = output
-        .lines()
-        .filter(|line| !course.iter().any(|word| line.trim_start().starts_with(word)));
+    let course = ["=== RUN", "=== PAUSE", "=== CONT", "=== NAME", "--- PASS", "--- SKIP", "FAIL\t", "ok  \t"];
+    let kept = output.lines().filter(|line| !course.iter().any(|word| line.trim_start().starts_with(word)));
     kept.collect::<Vec<_>>().join("\n")
 }
 
@@ -197,11 +174,7 @@ fn frames(output: &str, package: &str, place: &Place) -> Vec<Location> {
         let (Some(file), Ok(line)) = (file, parts[2].parse()) else {
             continue;
         };
-        let location = Location {
-            file,
-            line,
-            column: 0,
-        };
+        let location = Location { file, line, column: 0 };
         if frames.len() < FRAMES && !frames.contains(&location) {
             frames.push(location);
         }
@@ -240,17 +213,11 @@ mod tests {
         let place = Place::new(tree.path(), "");
         let lines = lines.replace("/tmp/t1/go", &tree.path().display().to_string());
         let mut report = Report::default();
-        lines
-            .lines()
-            .for_each(|line| report.feed(line.as_bytes(), &place));
+        lines.lines().for_each(|line| report.feed(line.as_bytes(), &place));
         let parsed = report.finish(&Exit::Code(1), &place);
         assert_eq!(outcomes(&parsed), expected);
         let said = parsed.diagnostics.iter().map(|found| {
-            let at = found
-                .location
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
+            let at = found.location.as_ref().map(ToString::to_string).unwrap_or_default();
             format!("{at} {}", found.message.lines().next().unwrap_or_default())
         });
         assert_eq!(said.collect::<Vec<_>>(), diagnostics);
@@ -282,9 +249,7 @@ mod tests {
         );
         let failed = &parsed.tests[2];
         assert!(
-            failed
-                .message
-                .starts_with("    good_test.go:5: Add(2, 3) = 5, want 6"),
+            failed.message.starts_with("    good_test.go:5: Add(2, 3) = 5, want 6"),
             "{}",
             failed.message
         );

@@ -94,11 +94,7 @@ fn result(file: &File, test: &Test, place: &Place) -> TestResult {
         result.frames = node::frames(&said, place);
     }
     result.location = test.location.as_ref().and_then(|position| {
-        Some(Location {
-            file: place.locate(&file.name)?,
-            line: position.line,
-            column: position.column,
-        })
+        Some(Location { file: place.locate(&file.name)?, line: position.line, column: position.column })
     });
     result.seconds = test.duration.unwrap_or(0.0).max(0.0) / 1000.0;
     result
@@ -108,18 +104,13 @@ fn result(file: &File, test: &Test, place: &Place) -> TestResult {
 fn whole_file(file: &File, place: &Place) -> TestResult {
     let said = node::plain(&file.message);
     // Jest puts a page of advice before what is wrong.
-    let said = said
-        .split_once("Details:\n")
-        .map_or(said.as_str(), |(_, details)| details);
+    let said = said.split_once("Details:\n").map_or(said.as_str(), |(_, details)| details);
     let mut result = TestResult::failed(
         place.relative(&file.name),
         bounded(&node::own_frames(said.trim_matches('\n'), place)),
     );
     result.frames = node::frames(said, place);
-    result.location = place.locate(&file.name).map(|file| Location {
-        file,
-        ..Location::default()
-    });
+    result.location = place.locate(&file.name).map(|file| Location { file, ..Location::default() });
     result
 }
 
@@ -175,10 +166,7 @@ mod tests {
         assert!(failed.message.contains("+ Received  + 0") && !failed.message.contains("jest-circus"));
         assert_eq!(failed.frames.len(), 1);
         assert_eq!(failed.frames[0].to_string(), "test/cache.test.js:45:28");
-        assert_eq!(
-            failed.location.as_ref().unwrap().to_string(),
-            "test/cache.test.js:41:5"
-        );
+        assert_eq!(failed.location.as_ref().unwrap().to_string(), "test/cache.test.js:41:5");
         let broken = parsed.tests.last().unwrap();
         assert!(broken.message.contains("SyntaxError") && !broken.message.contains("Jest encountered"));
     }

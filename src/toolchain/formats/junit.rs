@@ -91,11 +91,7 @@ pub fn read(report: impl Read, dialect: Dialect, sources: &Sources) -> Result<Pa
             break;
         }
     }
-    Ok(Parsed {
-        tests: report.tests,
-        diagnostics: Vec::new(),
-        complete: report.closed,
-    })
+    Ok(Parsed { tests: report.tests, diagnostics: Vec::new(), complete: report.closed })
 }
 
 /// A report as far as it was read.
@@ -283,23 +279,13 @@ impl Case {
         };
         let location = match dialect {
             Dialect::Java => sources.class(class).map(|file| Location {
-                line: frames
-                    .iter()
-                    .rfind(|frame| frame.file == file)
-                    .map_or(0, |frame| frame.line),
+                line: frames.iter().rfind(|frame| frame.file == file).map_or(0, |frame| frame.line),
                 file,
                 column: 0,
             }),
             Dialect::Generic | Dialect::Ctest => sources.file(&self.file, self.line),
         };
-        Some(TestResult {
-            id,
-            outcome,
-            message: bounded(&message),
-            location,
-            frames,
-            seconds: self.seconds,
-        })
+        Some(TestResult { id, outcome, message: bounded(&message), location, frames, seconds: self.seconds })
     }
 
     fn problems(&self) -> String {
@@ -344,16 +330,12 @@ fn push(to: &mut String, text: &str) {
 /// An attribute's value, unescaped, at most about `most` bytes; empty when it is absent.
 fn attribute(element: &BytesStart, name: &str, most: usize) -> String {
     let mut attributes = element.attributes();
-    let found = attributes
-        .with_checks(false)
-        .flatten()
-        .find(|attribute| attribute.key.local_name().as_ref() == name);
+    let found =
+        attributes.with_checks(false).flatten().find(|attribute| attribute.key.local_name().as_ref() == name);
     let Some(found) = found else {
         return String::new();
     };
-    let value = found
-        .normalized_value(XmlVersion::Implicit1_0)
-        .unwrap_or_else(|_| found.value.clone());
+    let value = found.normalized_value(XmlVersion::Implicit1_0).unwrap_or_else(|_| found.value.clone());
     crate::text::clip(&value, most).into_owned()
 }
 
@@ -421,14 +403,11 @@ fn add_frame(frames: &mut Vec<Location>, frame: Option<Location>) {
 /// `CTest`'s own words on stdout say what its report leaves out: why a test failed that printed nothing.
 pub fn add_reasons(tests: &mut [TestResult], stdout: &str) {
     let mut reasons: HashMap<&str, &str> = HashMap::new();
-    let summary = stdout
-        .rsplit_once("The following tests FAILED:")
-        .map_or("", |(_, tail)| tail);
+    let summary = stdout.rsplit_once("The following tests FAILED:").map_or("", |(_, tail)| tail);
     for line in summary.lines() {
         // `	  1 - segv (SEGFAULT)`
-        let reason = line
-            .split_once(" - ")
-            .and_then(|(_, rest)| rest.trim_end().strip_suffix(')')?.rsplit_once(" ("));
+        let reason =
+            line.split_once(" - ").and_then(|(_, rest)| rest.trim_end().strip_suffix(')')?.rsplit_once(" ("));
         if let Some((name, reason)) = reason {
             reasons.insert(name, reason);
         }
@@ -459,29 +438,18 @@ const FOLDERS: usize = 50_000;
 impl Sources {
     /// The sources of the repository around `place`.
     pub fn new(place: &Place) -> Sources {
-        Sources {
-            place: place.clone(),
-            by_name: OnceCell::new(),
-        }
+        Sources { place: place.clone(), by_name: OnceCell::new() }
     }
 
     /// A file that a tool named by its path.
     fn file(&self, path: &str, line: u32) -> Option<Location> {
         let file = self.place.locate(path).filter(|file| self.place.holds(file))?;
-        Some(Location {
-            file,
-            line,
-            column: 0,
-        })
+        Some(Location { file, line, column: 0 })
     }
 
     /// The file of a frame: its name, in folders named like the package. Two that fit are as good as none.
     fn frame(&self, class: &str, file: &str, line: u32) -> Option<Location> {
-        let package = class
-            .split('$')
-            .next()?
-            .rsplit_once('.')
-            .map_or("", |(package, _)| package);
+        let package = class.split('$').next()?.rsplit_once('.').map_or("", |(package, _)| package);
         let suffix = if package.is_empty() {
             format!("/{file}")
         } else {
@@ -492,11 +460,7 @@ impl Sources {
         let found = only(named.iter().filter(fits))
             // Kotlin does not ask for folders that repeat the package.
             .or_else(|| only(named.iter()).filter(|_| is_kotlin(file)))?;
-        Some(Location {
-            file: found.clone(),
-            line,
-            column: 0,
-        })
+        Some(Location { file: found.clone(), line, column: 0 })
     }
 
     /// The file of a class.
@@ -511,9 +475,7 @@ impl Sources {
 }
 
 fn is_kotlin(file: &str) -> bool {
-    Path::new(file)
-        .extension()
-        .is_some_and(|extension| extension == "kt")
+    Path::new(file).extension().is_some_and(|extension| extension == "kt")
 }
 
 /// The one thing, if it is one.
@@ -535,11 +497,7 @@ fn index(tree: &Path) -> HashMap<String, Vec<String>> {
             let (Ok(kind), Ok(name)) = (entry.file_type(), entry.file_name().into_string()) else {
                 continue;
             };
-            let path = if folder.is_empty() {
-                name.clone()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
             let skipped =
                 name.starts_with('.') || matches!(name.as_str(), "target" | "build" | "node_modules");
             if kind.is_dir() && !skipped && seen < FOLDERS {
@@ -554,9 +512,7 @@ fn index(tree: &Path) -> HashMap<String, Vec<String>> {
 }
 
 fn is_source(name: &str) -> bool {
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("java" | "kt" | "groovy" | "scala"))
 }
 
@@ -621,11 +577,7 @@ impl Run {
     fn ends_with(&self, what: &[u8]) -> bool {
         // The tail's own start is no boundary that matters: what is looked for is three bytes long.
         let end = if self.tail.len() >= what.len() || self.head.len() < HEAD {
-            if self.tail.is_empty() {
-                &self.head
-            } else {
-                &self.tail
-            }
+            if self.tail.is_empty() { &self.head } else { &self.tail }
         } else {
             return [&self.head[..], &self.tail[..]].concat().ends_with(what);
         };
@@ -732,10 +684,8 @@ mod tests {
         let parsed = super::read(report.as_bytes(), dialect, &sources).unwrap();
         let show = |test: &TestResult| {
             let outcome = format!("{:?}", test.outcome).to_lowercase();
-            let message = test
-                .message
-                .replace(&folder.path().display().to_string(), "ROOT")
-                .replace('\n', "/");
+            let message =
+                test.message.replace(&folder.path().display().to_string(), "ROOT").replace('\n', "/");
             let places = test.location.iter().map(|place| format!(" | at {place}"));
             let frames = test.frames.iter().map(|frame| format!(" | {frame}"));
             let more: String = places.chain(frames).collect();
@@ -826,11 +776,7 @@ Caused by: java.lang.RuntimeException: inner
 	at a.Only.f(Only.kt:7)</failure></testcase></testsuite>"#;
         check(
             Dialect::Java,
-            &[
-                "m/src/test/java/a/BTest.java",
-                "n/src/test/java/a/BTest.java",
-                "m/src/main/kotlin/Only.kt",
-            ],
+            &["m/src/test/java/a/BTest.java", "n/src/test/java/a/BTest.java", "m/src/main/kotlin/Only.kt"],
             report,
             true,
             &[
@@ -918,10 +864,7 @@ Errors while running CTest
         ];
         add_reasons(&mut tests, stdout);
         let messages: Vec<&str> = tests.iter().map(|test| test.message.as_str()).collect();
-        assert_eq!(
-            messages,
-            ["SEGFAULT", "Timeout\nso far", "it failed and printed nothing", ""]
-        );
+        assert_eq!(messages, ["SEGFAULT", "Timeout\nso far", "it failed and printed nothing", ""]);
     }
 
     /// pytest and `GoogleTest`.
@@ -970,13 +913,7 @@ Expected 2]]></failure>
         let report = r#"<testsuite name="s"><testcase name="a" classname="C">
             <flakyFailure message="once"><stackTrace>x</stackTrace><system-out>o</system-out></flakyFailure></testcase>
             <testcase name="b"><skipped/></testcase><testcase name="c"><failure>bro"#;
-        check(
-            Dialect::Generic,
-            &[],
-            report,
-            false,
-            &["passed C::a | ", "skipped b | "],
-        );
+        check(Dialect::Generic, &[], report, false, &["passed C::a | ", "skipped b | "]);
         for empty in ["", "no XML", "<html><body/></html>", "<testsuite>"] {
             check(Dialect::Generic, &[], empty, false, &[]);
         }

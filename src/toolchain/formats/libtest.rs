@@ -45,9 +45,7 @@ pub(super) struct Binary {
 impl Event<'_> {
     /// The event in a line. What a test wrote past libtest's capture may stand before it.
     pub fn parse(line: &str) -> Option<Event<'_>> {
-        let start = line
-            .find("{ \"type\": \"")
-            .or_else(|| line.find("{\"type\":\""))?;
+        let start = line.find("{ \"type\": \"").or_else(|| line.find("{\"type\":\""))?;
         serde_json::from_str(&line[start..]).ok()
     }
 
@@ -80,9 +78,7 @@ pub fn read(finished: &Finished, place: &Place, package: &str) -> Result<Parsed>
         Some(path) => place.locate_in(package, path),
         None => place.find(path),
     };
-    finished
-        .stdout
-        .lines(LINE, |line| report.feed(&super::line_text(line), find))?;
+    finished.stdout.lines(LINE, |line| report.feed(&super::line_text(line), find))?;
     let last_words = finished.stderr.excerpt(4096)?;
     Ok(report.finish(&finished.exit, &last_words, find))
 }
@@ -112,7 +108,7 @@ impl Report {
                     let worse = self
                         .tests
                         .get(&test.id)
-                        .is_none_or(|known| known.outcome < test.outcome);
+                        .is_none_or(|known| known.outcome.badness() < test.outcome.badness());
                     if worse {
                         self.tests.insert(test.id.clone(), test);
                     }
@@ -127,19 +123,12 @@ impl Report {
         let (said, frames) = panic::read(last_words, find);
         let mut tests: Vec<TestResult> = self.tests.into_values().collect();
         for name in self.running {
-            let message = format!(
-                "the test binary ended before this test did: {}\n{said}",
-                ended(exit)
-            );
+            let message = format!("the test binary ended before this test did: {}\n{said}", ended(exit));
             let mut test = TestResult::failed(name, bounded(&message));
             test.frames.clone_from(&frames);
             tests.push(test);
         }
-        Parsed {
-            tests,
-            diagnostics: Vec::new(),
-            complete,
-        }
+        Parsed { tests, diagnostics: Vec::new(), complete }
     }
 }
 
@@ -154,10 +143,7 @@ mod tests {
             report.feed(line, |path| Some(path.to_owned()));
         }
         let parsed = report.finish(exit, "bye\n", |path| Some(path.to_owned()));
-        assert_eq!(
-            (outcomes(&parsed).as_str(), parsed.complete),
-            (expected, complete)
-        );
+        assert_eq!((outcomes(&parsed).as_str(), parsed.complete), (expected, complete));
         parsed
     }
 

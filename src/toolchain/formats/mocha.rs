@@ -51,21 +51,13 @@ pub fn parse(bytes: &[u8], place: &Place) -> Result<Parsed> {
     let pending: BTreeSet<TestId> = report.pending.iter().map(|test| id(test, place)).collect();
     let mut tests: BTreeMap<TestId, TestResult> = BTreeMap::new();
     for test in report.tests.iter().filter(|test| test.err.is_none()) {
-        let outcome = if pending.contains(&id(test, place)) {
-            Outcome::Skipped
-        } else {
-            Outcome::Passed
-        };
+        let outcome = if pending.contains(&id(test, place)) { Outcome::Skipped } else { Outcome::Passed };
         keep_worse(&mut tests, result(test, outcome, place));
     }
     for test in &report.failures {
         keep_worse(&mut tests, result(test, Outcome::Failed, place));
     }
-    Ok(Parsed {
-        tests: tests.into_values().collect(),
-        complete: true,
-        ..Parsed::default()
-    })
+    Ok(Parsed { tests: tests.into_values().collect(), complete: true, ..Parsed::default() })
 }
 
 impl Error {
@@ -89,10 +81,7 @@ fn result(test: &Test, outcome: Outcome, place: &Place) -> TestResult {
         result.frames = node::frames(&said, place);
     }
     let file = test.file.as_deref().and_then(|file| place.locate(file));
-    result.location = file.map(|file| Location {
-        file,
-        ..Location::default()
-    });
+    result.location = file.map(|file| Location { file, ..Location::default() });
     result.seconds = test.duration.unwrap_or(0.0).max(0.0) / 1000.0;
     result
 }

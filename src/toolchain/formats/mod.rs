@@ -44,10 +44,8 @@ pub fn ended(exit: &Exit) -> String {
     let Exit::Signal(number) = exit else {
         return exit.to_string();
     };
-    nix::sys::signal::Signal::try_from(*number).map_or_else(
-        |_| exit.to_string(),
-        |signal| format!("{exit} ({})", signal.as_str()),
-    )
+    nix::sys::signal::Signal::try_from(*number)
+        .map_or_else(|_| exit.to_string(), |signal| format!("{exit} ({})", signal.as_str()))
 }
 
 /// The outcomes of a report on one line, for tests.
@@ -55,9 +53,7 @@ pub fn ended(exit: &Exit) -> String {
 pub(super) fn outcomes(parsed: &super::Parsed) -> String {
     let shown = |test: &crate::verdict::TestResult| format!("{} {:?}", test.id, test.outcome);
     let shown: Vec<String> = parsed.tests.iter().map(shown).collect();
-    ["Passed", "Failed", "Skipped", "Missing"]
-        .iter()
-        .fold(shown.join(", "), |line, word| {
-            line.replace(&format!(" {word}"), &format!(" {}", word.to_lowercase()))
-        })
+    ["Passed", "Failed", "Skipped", "Missing"].iter().fold(shown.join(", "), |line, word| {
+        line.replace(&format!(" {word}"), &format!(" {}", word.to_lowercase()))
+    })
 }

@@ -20,9 +20,7 @@ const TESTS_FAILED: i32 = 100;
 pub fn read(finished: &Finished, place: &Place) -> Result<Parsed> {
     let mut report = Report::default();
     let find = |path: &str| place.find(path.strip_prefix("./").unwrap_or(path));
-    finished
-        .stdout
-        .lines(LINE, |line| report.feed(&super::line_text(line), find))?;
+    finished.stdout.lines(LINE, |line| report.feed(&super::line_text(line), find))?;
     Ok(report.finish(&finished.exit))
 }
 
@@ -40,8 +38,7 @@ impl Report {
             return;
         };
         if let Some(binary) = &event.nextest {
-            self.binaries
-                .insert(format!("{}::{}", binary.package, binary.target), binary.id());
+            self.binaries.insert(format!("{}::{}", binary.package, binary.target), binary.id());
         }
         if event.kind != "test" {
             return;
@@ -65,10 +62,7 @@ impl Report {
             Some((first, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => first,
             Some(_) | None => test,
         };
-        format!(
-            "{} {test}",
-            self.binaries.get(binary).map_or(binary, String::as_str)
-        )
+        format!("{} {test}", self.binaries.get(binary).map_or(binary, String::as_str))
     }
 
     fn finish(self, exit: &Exit) -> Parsed {
@@ -78,11 +72,7 @@ impl Report {
             let message = format!("the run ended before this test did: {}", ended(exit));
             tests.push(TestResult::failed(name, bounded(&message)));
         }
-        Parsed {
-            tests,
-            diagnostics: Vec::new(),
-            complete,
-        }
+        Parsed { tests, diagnostics: Vec::new(), complete }
     }
 }
 

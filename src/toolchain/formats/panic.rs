@@ -54,9 +54,7 @@ pub fn read(text: &str, find: impl Fn(&str) -> Option<String>) -> (String, Vec<L
             let panicked = PANICKED.captures(line);
             keep(
                 &PLACE,
-                panicked.as_ref().map_or(line, |parts| {
-                    parts.name("rest").map_or(line, |rest| rest.as_str())
-                }),
+                panicked.as_ref().map_or(line, |parts| parts.name("rest").map_or(line, |rest| rest.as_str())),
             );
             message.push(panicked.map_or_else(
                 || line.to_owned(),
@@ -73,10 +71,7 @@ mod tests {
 
     fn check(text: &str, message: &str, frames: &[&str]) {
         let (read, found) = read(text, |path| {
-            path.strip_prefix("./")
-                .or(Some(path))
-                .map(str::to_owned)
-                .filter(|path| path.starts_with("src"))
+            path.strip_prefix("./").or(Some(path)).map(str::to_owned).filter(|path| path.starts_with("src"))
         });
         assert_eq!(read, message);
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), frames);

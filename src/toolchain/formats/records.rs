@@ -99,13 +99,7 @@ pub(super) fn keep_worse(tests: &mut BTreeMap<TestId, TestResult>, test: TestRes
 }
 
 fn result(record: Record, place: &Place) -> TestResult {
-    let locate = |file: &str, line| {
-        place.locate(file).map(|file| Location {
-            file,
-            line,
-            column: 0,
-        })
-    };
+    let locate = |file: &str, line| place.locate(file).map(|file| Location { file, line, column: 0 });
     let mut test = TestResult::new(short(&record.id), record.outcome);
     if record.outcome != Outcome::Passed {
         test.message = bounded(&record.message);
@@ -117,11 +111,7 @@ fn result(record: Record, place: &Place) -> TestResult {
             .collect();
     }
     test.location = record.file.and_then(|file| locate(&file, record.line));
-    test.seconds = if record.seconds.is_finite() {
-        record.seconds.max(0.0)
-    } else {
-        0.0
-    };
+    test.seconds = if record.seconds.is_finite() { record.seconds.max(0.0) } else { 0.0 };
     test
 }
 
@@ -142,11 +132,7 @@ mod tests {
     /// Outcomes by test, and whether the report is whole.
     fn check(text: &str, expected: &[(&str, Outcome)], complete: bool) {
         let parsed = parsed(text);
-        let found: Vec<_> = parsed
-            .tests
-            .iter()
-            .map(|test| (test.id.as_str(), test.outcome))
-            .collect();
+        let found: Vec<_> = parsed.tests.iter().map(|test| (test.id.as_str(), test.outcome)).collect();
         assert_eq!(found, expected, "{text}");
         assert_eq!(parsed.complete, complete, "{text}");
     }
@@ -166,10 +152,7 @@ mod tests {
         let failed = &parsed.tests[1];
         assert_eq!(failed.outcome, Outcome::Failed);
         assert!(failed.message.ends_with("KeyError: 'dsn'"));
-        assert_eq!(
-            failed.location.as_ref().unwrap().to_string(),
-            "api/tests/test_interpolate.py:11"
-        );
+        assert_eq!(failed.location.as_ref().unwrap().to_string(), "api/tests/test_interpolate.py:11");
         assert_eq!(failed.frames[0].to_string(), "api/src/inikit/document.py:24");
     }
 
@@ -185,11 +168,7 @@ mod tests {
         check("", &[], false);
         check(end, &[], true);
         check(passed, &[("t", Passed)], false);
-        check(
-            &format!("{passed}\n{failed}\n{passed}\n{end}"),
-            &[("t", Failed)],
-            true,
-        );
+        check(&format!("{passed}\n{failed}\n{passed}\n{end}"), &[("t", Failed)], true);
         check(&format!("{skipped}\n{passed}\n{end}"), &[("t", Passed)], true);
         check(&format!("{skipped}\r\n{end}\r\n"), &[("t", Skipped)], true);
         check(

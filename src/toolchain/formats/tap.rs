@@ -33,9 +33,7 @@ pub fn read_if_planned(finished: &Finished, place: &Place) -> Result<Parsed> {
 
 fn feed(finished: &Finished) -> Result<Report> {
     let mut report = Report::default();
-    finished
-        .stdout
-        .lines(LINE, |line| report.feed(&super::line_text(line)))?;
+    finished.stdout.lines(LINE, |line| report.feed(&super::line_text(line)))?;
     Ok(report)
 }
 
@@ -114,9 +112,8 @@ impl Report {
         level.count += 1;
         let (description, directive) = split(&parts["rest"]);
         let name = if description.is_empty() {
-            let number = parts
-                .name("number")
-                .map_or_else(|| level.count.to_string(), |n| n.as_str().to_owned());
+            let number =
+                parts.name("number").map_or_else(|| level.count.to_string(), |n| n.as_str().to_owned());
             format!("test {number}")
         } else {
             description.to_owned()
@@ -177,11 +174,7 @@ impl Report {
             test.frames = place_of(&test.message, place).into_iter().collect();
             test.message = bounded(&test.message);
         }
-        Parsed {
-            tests,
-            diagnostics: Vec::new(),
-            complete,
-        }
+        Parsed { tests, diagnostics: Vec::new(), complete }
     }
 }
 
@@ -202,11 +195,7 @@ fn split(rest: &str) -> (&str, Directive) {
     let Some(parts) = DIRECTIVE.captures(rest) else {
         return (rest.trim(), Directive::None);
     };
-    let directive = if parts.name("todo").is_some() {
-        Directive::Todo
-    } else {
-        Directive::Skip
-    };
+    let directive = if parts.name("todo").is_some() { Directive::Todo } else { Directive::Skip };
     let start = parts.get(0).map_or(rest.len(), |whole| whole.start());
     (rest[..start].trim(), directive)
 }
@@ -216,11 +205,7 @@ fn place_of(message: &str, place: &Place) -> Option<Location> {
     PLACE.captures_iter(message).find_map(|parts| {
         let file = parts.name("file").or(parts.name("path"))?.as_str();
         let line = parts.name("line").or(parts.name("number"))?.as_str();
-        Some(Location {
-            file: place.locate_file(file)?,
-            line: line.parse().ok()?,
-            column: 0,
-        })
+        Some(Location { file: place.locate_file(file)?, line: line.parse().ok()?, column: 0 })
     })
 }
 
@@ -235,11 +220,7 @@ mod tests {
         let mut report = Report::default();
         text.lines().for_each(|line| report.feed(line));
         let parsed = report.finish(&Place::new(Path::new("/nowhere"), ""));
-        assert_eq!(
-            (outcomes(&parsed).as_str(), parsed.complete),
-            (expected, complete),
-            "{text}"
-        );
+        assert_eq!((outcomes(&parsed).as_str(), parsed.complete), (expected, complete), "{text}");
         parsed
     }
 
@@ -259,11 +240,7 @@ mod tests {
             ("ok 1 - a\n", "a passed", false),
             ("1..2\nok 1 - a\nBail out! no database\n", "a passed", false),
             ("1..0 # SKIP nothing to do here\n", "", true),
-            (
-                "hello\nokay then\n1..1\nok 1 - x # of 3\n",
-                "x # of 3 passed",
-                true,
-            ),
+            ("hello\nokay then\n1..1\nok 1 - x # of 3\n", "x # of 3 passed", true),
             ("", "", false),
         ];
         for (text, expected, complete) in cases {
@@ -278,16 +255,8 @@ mod tests {
             "outer / a passed, outer / inner / b failed, outer / inner failed, outer failed",
             true,
         );
-        check(
-            "1..1\n    # Subtest: outer\n    1..2\n    ok 1 - a\n",
-            "outer / a passed",
-            false,
-        );
-        check(
-            "1..1\n    1..2\n    ok 1 - a\nok 1 - outer\n",
-            "outer / a passed, outer passed",
-            false,
-        );
+        check("1..1\n    # Subtest: outer\n    1..2\n    ok 1 - a\n", "outer / a passed", false);
+        check("1..1\n    1..2\n    ok 1 - a\nok 1 - outer\n", "outer / a passed, outer passed", false);
     }
 
     #[test]
