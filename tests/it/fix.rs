@@ -305,7 +305,7 @@ fn escape_sequences_from_tests_never_reach_the_terminal() {
 
 #[test]
 fn a_flood_of_output_does_not_matter() {
-    let flood = format!("yes flood | head -n 34000000\nyes flood | head -n 34000000 >&2\n{TEST}");
+    let flood = format!("yes flood | head -n 34000000\n{TEST}");
     let place = Place::new(&[("add.sh", ADD), ("test.sh", &flood)], &[WRONG, RIGHT]);
     expect(&place.fix(&[]), 0, "Green");
     assert!(place.run().join(FILE).metadata().unwrap().len() < 1_000_000);
