@@ -20,8 +20,10 @@ use crate::verify::{self, Trouble, Verifier};
 /// The longest that one proposer may take for one answer, if the budget allows it.
 const ANSWER: Duration = Duration::from_mins(30);
 
-/// Full test runs that minimising a green patch may take.
+/// Full test runs that minimising a green patch may take, and the least time that it has; it may take as long as
+/// the base's tests took six times, which is about what judging takes.
 const MINIMISING: usize = 12;
+const LEAST: Duration = Duration::from_secs(10);
 
 /// A run: everything that the loop needs.
 pub struct Run<'a> {
@@ -50,7 +52,7 @@ struct Candidate {
 
 /// Makes the repository green, or says honestly why not.
 pub async fn fix(run: &mut Run<'_>) -> Result<Outcome> {
-    let limit = run.budget.time_left(Duration::from_secs_f64(run.ledger.seconds()));
+    let limit = run.budget.time_left(run.ledger.elapsed());
     let outcome = match limit {
         None => turn(run).await?,
         Some(left) => match tokio::time::timeout(left, turn(run)).await {
@@ -143,7 +145,7 @@ impl Run<'_> {
         if let Some((attempt, proposal)) = self.unread(&attempts) {
             return self.read(attempt, proposal);
         }
-        let elapsed = Duration::from_secs_f64(self.ledger.seconds());
+        let elapsed = self.ledger.elapsed();
         let decision = policy::next(&attempts, &self.tiers(), &self.budget, elapsed);
         let (reason, alternatives) = (decision.reason, decision.alternatives);
         let action = match decision.action {
@@ -210,7 +212,7 @@ impl Run<'_> {
         self.note(Event::Asked { attempt, tier, model: model.clone(), prompt: text, most })?;
         (self.say)(&format!("attempt {attempt}: {model}"));
         let start = Instant::now();
-        let elapsed = Duration::from_secs_f64(self.ledger.seconds());
+        let elapsed = self.ledger.elapsed();
         let time = self.budget.time_left(elapsed).unwrap_or(ANSWER).min(ANSWER);
         let ask =
             Ask { attempt, prompt: &prompt, baseline, failure: &failure, verifier: &self.verifier, time };
@@ -372,8 +374,10 @@ impl Run<'_> {
     ) -> Result<Outcome> {
         let hunks = Hunks::of(&candidate.patch, |path| self.base(path));
         let mut dropped = std::collections::BTreeSet::new();
+        let until =
+            Instant::now() + Duration::from_secs_f64(baseline.run.seconds.clamp(0.0, 600.0) * 6.0).max(LEAST);
         if hunks.len() > 1 {
-            for hunk in (0..hunks.len()).take(MINIMISING) {
+            for hunk in (0..hunks.len()).take(MINIMISING).take_while(|_| Instant::now() < until) {
                 (self.say)(&format!("minimising: is hunk {} of {} needed?", hunk + 1, hunks.len()));
                 dropped.insert(hunk);
                 let smaller = hunks.without(&dropped);

@@ -23,7 +23,8 @@ pub struct Text {
 /// The files directly in `folder` with this extension, by name. Fails when an override cannot be read.
 pub fn files(overrides: Option<&Path>, folder: &str, extension: &str) -> Result<Vec<Text>> {
     let mut files = BTreeMap::new();
-    for file in HARNESS.get_dir(folder).iter().flat_map(|dir| dir.files()) {
+    let embedded = if folder.is_empty() { Some(&HARNESS) } else { HARNESS.get_dir(folder) };
+    for file in embedded.iter().flat_map(|dir| dir.files()) {
         if let (Some(stem), Some(text)) = (stem(file.path(), extension), file.contents_utf8()) {
             let shown = format!("harness/{}", file.path().display());
             files.insert(stem.clone(), Text { stem, shown, text: text.to_owned() });

@@ -3,6 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -49,7 +50,9 @@ impl Ledger {
     /// Reads a ledger for showing.
     pub fn read(folder: &Path) -> Result<Vec<Record>> {
         let path = folder.join(FILE);
-        let file = File::open(&path).with_context(|| format!("failed to open {}", path.display()))?;
+        // Not blocking: a pipe in its place has no writer.
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
+        let file = file.with_context(|| format!("failed to open {}", path.display()))?;
         Ok(parse(&file, &path)?.0)
     }
 
@@ -74,6 +77,11 @@ impl Ledger {
         self.start.elapsed().as_secs_f64()
     }
 
+    /// [`Ledger::seconds`] as a duration, whatever a ledger from elsewhere says.
+    pub fn elapsed(&self) -> std::time::Duration {
+        std::time::Duration::try_from_secs_f64(self.seconds()).unwrap_or_default()
+    }
+
     /// Appends a record and syncs it to the disk.
     pub fn write(&mut self, event: Event) -> Result<()> {
         let record = Record { seq: self.records.len() as u64, at: self.seconds(), event };
@@ -88,6 +96,7 @@ impl Ledger {
 
 /// The records of a ledger file and the length of its whole lines.
 fn parse(mut file: &File, path: &Path) -> Result<(Vec<Record>, u64)> {
+    ensure!(file.metadata()?.is_file(), "{} is not a plain file", path.display());
     file.seek(SeekFrom::Start(0))?;
     let (mut records, mut whole) = (Vec::new(), 0);
     let mut reader = BufReader::new(file);

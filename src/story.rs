@@ -73,7 +73,7 @@ pub fn ending(records: &[Record]) -> String {
         _ => None,
     });
     let Some((outcome, spent)) = ended else {
-        return "The run has not ended.".to_owned();
+        return "\nThe run has not ended: `regreen fix --resume ID` goes on.\n".to_owned();
     };
     let mut text = String::from("\n");
     match outcome {
@@ -81,7 +81,7 @@ pub fn ending(records: &[Record]) -> String {
         Outcome::AlreadyGreen { passing, disabled, complaint } => {
             let _ = writeln!(
                 text,
-                "Already green: {} pass. Nothing was asked, nothing was changed.",
+                "Already green: {} passing. Nothing was asked, nothing was changed.",
                 count(*passing, "test")
             );
             if let Some(complaint) = complaint {

@@ -15,9 +15,18 @@ use crate::patch::{File, FileKind, Patch, RepoPath};
 type Base = BTreeMap<RepoPath, Option<String>>;
 
 /// Delivers; returns what was done, a line each.
-pub fn deliver(settings: &Settings, patch: &Patch, diff: &str, base: &Base) -> Result<Vec<String>> {
+pub fn deliver(
+    settings: &Settings,
+    patch: &Patch,
+    diff: &str,
+    base: &Base,
+    tree: &str,
+) -> Result<Vec<String>> {
     let kept = settings.folder.join("fix.patch");
-    std::fs::write(&kept, diff).with_context(|| format!("failed to write {}", kept.display()))?;
+    // A new file in place of whatever stands there: a link is replaced, not followed.
+    let mut new = tempfile::NamedTempFile::new_in(&settings.folder)?;
+    std::io::Write::write_all(&mut new, diff.as_bytes())?;
+    new.persist(&kept).with_context(|| format!("failed to write {}", kept.display()))?;
     let mut done = Vec::new();
     match settings.patch.as_deref() {
         Some("-") => super::print(diff),
@@ -28,7 +37,7 @@ pub fn deliver(settings: &Settings, patch: &Patch, diff: &str, base: &Base) -> R
         None => done.push(format!("The patch is in {}.", kept.display())),
     }
     if let Some(name) = &settings.branch {
-        branch(&local(settings, "--branch")?, name, patch, base)?;
+        branch(&local(settings, "--branch")?, name, patch, tree)?;
         done.push(format!("Branch {name} holds the patch on top of HEAD."));
     }
     if settings.apply {
@@ -36,7 +45,9 @@ pub fn deliver(settings: &Settings, patch: &Patch, diff: &str, base: &Base) -> R
         apply(settings, &root, patch, base)?;
         done.push(format!("The patch is applied to {}.", root.display()));
     } else if settings.branch.is_none() && settings.patch.is_none() {
-        done.push(format!("Apply it with: git apply {}", kept.display()));
+        let root = settings.source_folder().and_then(|_| local(settings, "--apply").ok());
+        let place = root.map_or(".".to_owned(), |root| root.display().to_string());
+        done.push(format!("Apply it with: patch -p1 -d {place} -i {}", kept.display()));
     }
     Ok(done)
 }
@@ -55,8 +66,9 @@ fn local(settings: &Settings, option: &str) -> Result<PathBuf> {
 fn apply(settings: &Settings, root: &Path, patch: &Patch, base: &Base) -> Result<()> {
     for path in patch.paths() {
         let now = crate::workspace::read_file(root, path)?.and_then(|file| file.blob());
+        let absent = path.under(root).symlink_metadata().is_err();
         ensure!(
-            base.get(path) == Some(&now),
+            base.get(path) == Some(&now) && (now.is_some() || absent),
             "{path} has changed since the run began; nothing was applied, the patch is in {}",
             settings.folder.join("fix.patch").display()
         );
@@ -65,21 +77,17 @@ fn apply(settings: &Settings, root: &Path, patch: &Patch, base: &Base) -> Result
 }
 
 /// Commits the patch on top of HEAD to a new branch, touching neither the index nor the working copy.
-fn branch(root: &Path, name: &str, patch: &Patch, base: &Base) -> Result<()> {
+fn branch(root: &Path, name: &str, patch: &Patch, verified: &str) -> Result<()> {
     let repository = Repository::open(root)?;
     let head = repository
         .head()
         .and_then(|head| head.peel_to_commit())
         .context("the repository has no commit to build a branch on")?;
     free(&repository, name)?;
-    let tree = head.tree()?;
-    for (path, seen) in base {
-        let now = tree.get_path(Path::new(path.as_str())).ok().map(|entry| entry.id().to_string());
-        ensure!(
-            now == *seen,
-            "{path} is not in HEAD as it was verified (uncommitted, or another revision); use --patch or --apply"
-        );
-    }
+    ensure!(
+        head.tree_id().to_string() == verified,
+        "HEAD is not what was verified (uncommitted or untracked files, another revision): commit them first, or use --apply or --patch"
+    );
     let mut index = git2::Index::new()?;
     index.read_tree(&head.tree()?)?;
     for (path, after) in &patch.0 {

@@ -419,9 +419,12 @@ fn finish(
 ) -> Result<Exit> {
     watch.line(&story::ending(records));
     if let Outcome::Green { patch, diff, base, .. } = outcome {
-        for line in
-            deliver::deliver(settings, patch, diff, base).context("failed to deliver the verified patch")?
-        {
+        let tree = records.iter().find_map(|record| match &record.event {
+            Event::Based { tree, .. } => Some(tree.as_str()),
+            _ => None,
+        });
+        let done = deliver::deliver(settings, patch, diff, base, tree.unwrap_or_default());
+        for line in done.context("failed to deliver the verified patch")? {
             watch.line(&line);
         }
     }

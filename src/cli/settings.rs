@@ -102,6 +102,10 @@ impl Settings {
         merge(&mut task, &args);
         let budget = task.budget.clone();
         check_source(&task.source.path)?;
+        for (option, command) in [("--test-cmd", &args.test_cmd), ("--build-cmd", &args.build_cmd)] {
+            let empty = command.as_ref().is_some_and(|command| command.trim().is_empty());
+            ensure!(!empty, Usage(format!("{option} is empty")));
+        }
         if args.json && args.patch.as_deref() == Some("-") {
             return Err(Usage(
                 "--json and --patch - both write to stdout; name a file for the patch".to_owned(),
@@ -139,9 +143,21 @@ impl Settings {
             return Ledger::resume(&self.folder);
         }
         if let Some(top) = self.folder.ancestors().find(|folder| folder.ends_with(".regreen")) {
-            // The user's git must not see the runs.
+            // A repository may bring a `.regreen` of its own, and links in it that lead anywhere.
+            for folder in self.folder.ancestors().take_while(|folder| folder.starts_with(top)) {
+                let real = folder.symlink_metadata().map_or(true, |data| data.is_dir());
+                ensure!(
+                    real,
+                    Usage(format!(
+                        "{} is not a plain folder; name another place with --out",
+                        folder.display()
+                    ))
+                );
+            }
             std::fs::create_dir_all(top)?;
-            std::fs::write(top.join(".gitignore"), "*\n")?;
+            // The user's git must not see the runs. A file that is there already stays as it is.
+            let new = std::fs::File::create_new(top.join(".gitignore"));
+            let _ = new.and_then(|mut file| std::io::Write::write_all(&mut file, b"*\n"));
         }
         Ledger::create(&self.folder)
     }
@@ -238,6 +254,10 @@ impl Settings {
         settings.base_url.clone_from(&self.args.base_url);
         let key =
             llm::key_variable(model, self.args.base_url.as_deref()).and_then(|name| env::var(name).ok());
+        let variable = llm::key_variable(model, self.args.base_url.as_deref());
+        if let (None, Some(name)) = (&key, variable.filter(|name| *name != "REGREEN_API_KEY")) {
+            return Err(Usage(format!("{model} needs a key: set {name} in the environment")).into());
+        }
         settings.key = key.map(|key| Key::new(&key)).transpose()?;
         settings.context = self.args.context;
         settings.max_output = self.args.max_output;
@@ -286,18 +306,21 @@ fn usage(error: anyhow::Error) -> anyhow::Error {
 /// The task: from `--task`, from a `task.toml` with the key `regreen` in the folder named, or a new one.
 /// Returns it with the folder that its source is relative to, and whether that source is a tree of its own.
 fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
-    let beside = here.join(&args.path).join("task.toml");
-    let file = match &args.task {
-        Some(file) => here.join(file),
-        None => beside,
+    let (folder, found) = match &args.task {
+        Some(file) => (here.join(file).parent().unwrap_or(here).to_owned(), None),
+        None => (here.join(&args.path), Some(found_task(&here.join(&args.path)))),
     };
-    if args.task.is_none() && !is_task(&file) {
-        let source = Source { path: args.path.clone(), rev: args.rev.clone() };
-        return Ok((Task { regreen: task::FORMAT, source, ..Task::default() }, here.to_owned(), false));
-    }
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("failed to read {}", file.display()))
-        .map_err(usage)?;
+    let file = args.task.as_ref().map_or_else(|| folder.join("task.toml"), |file| here.join(file));
+    let text = match found {
+        Some(Some(text)) => text,
+        Some(None) => {
+            let source = Source { path: args.path.clone(), rev: args.rev.clone() };
+            return Ok((Task { regreen: task::FORMAT, source, ..Task::default() }, here.to_owned(), false));
+        }
+        None => std::fs::read_to_string(&file)
+            .with_context(|| format!("failed to read {}", file.display()))
+            .map_err(usage)?,
+    };
     let mut task: Task =
         toml::from_str(&text).with_context(|| format!("{} is not a task", file.display())).map_err(usage)?;
     ensure!(
@@ -310,6 +333,7 @@ fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
         budget.attempts = budget.attempts.map(|n| n.min(ATTEMPTS));
         budget.usd = budget.usd.map(|usd| usd.min(USD));
         budget.seconds = budget.seconds.map(|n| n.min(SECONDS));
+        check_below(&folder, &task.source.path)?;
     } else {
         let named = Usage("--task names its source itself; leave the folder out".to_owned());
         ensure!(args.path == ".", named);
@@ -318,13 +342,31 @@ fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
         task.source.rev.clone_from(&args.rev);
     }
     let plain = task.source.path != ".";
-    Ok((task, file.parent().unwrap_or(here).to_owned(), plain))
+    Ok((task, folder, plain))
 }
 
-/// Whether a `task.toml` is one of ours: other tools use the name too.
-fn is_task(file: &Path) -> bool {
-    std::fs::read_to_string(file)
-        .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("regreen =")))
+/// A task that was found in a repository may name a folder below its own as the source, and nothing else.
+fn check_below(folder: &Path, source: &str) -> Result<()> {
+    let below = folder
+        .join(source)
+        .canonicalize()
+        .is_ok_and(|place| folder.canonicalize().is_ok_and(|folder| place.starts_with(folder)));
+    let advice = "if you trust it, name it with --task";
+    ensure!(
+        below,
+        Usage(format!(
+            "{}/task.toml names a source outside of its folder, {source:?}; {advice}",
+            folder.display()
+        ))
+    );
+    Ok(())
+}
+
+/// The `task.toml` of a folder, if there is one of ours: other tools use the name too.
+fn found_task(folder: &Path) -> Option<String> {
+    let bytes = workspace::read_beneath(folder, "task.toml", 1 << 20).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    text.lines().any(|line| line.trim_start().starts_with("regreen =")).then_some(text)
 }
 
 /// A password in an address would stand in ledger and messages for ever.

@@ -149,7 +149,11 @@ fn protected_by(argv: &[String]) -> Vec<String> {
     if words.contains(&"make") {
         globs.push("{GNUmakefile,makefile,Makefile}".to_owned());
     }
-    globs.extend(words.iter().map(|word| globset::escape(word.strip_prefix("./").unwrap_or(word))));
+    for word in words {
+        let word = globset::escape(word.strip_prefix("./").unwrap_or(word).trim_end_matches('/'));
+        globs.push(format!("{word}/**"));
+        globs.push(word);
+    }
     globs
 }
 

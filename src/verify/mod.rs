@@ -53,11 +53,19 @@ impl Verifier {
     ///
     /// Leaving them out is no accusation: honest patches edit tests too.
     pub fn compose(&self, candidate: &Patch) -> Result<(Patch, Vec<String>)> {
-        let protected = self.protected()?;
-        let mut product = candidate.clone();
-        product.0.retain(|path, _| !protected.is_match(path.as_str()));
-        let left_out = candidate.paths().filter(|path| !product.0.contains_key(path));
-        let left_out = left_out.map(ToString::to_string).collect();
+        let (protected, root) = (self.protected()?, &self.workshop.snapshot.root);
+        let mut product = Patch::default();
+        let mut left_out = Vec::new();
+        for (path, after) in &candidate.0 {
+            // What is there and cannot be read as a file (a folder, a device, gigabytes) cannot be edited either.
+            let odd =
+                path.under(root).symlink_metadata().is_ok() && self.workshop.snapshot.file(path)?.is_none();
+            if odd || protected.is_match(path.as_str()) {
+                left_out.push(path.to_string());
+            } else {
+                product.0.insert(path.clone(), after.clone());
+            }
+        }
         Ok((product, left_out))
     }
 
@@ -84,7 +92,7 @@ impl Verifier {
                     format!("the patch does not apply: {error:#}"),
                 )));
             }
-            let failure = self.run_round(baseline, &workspace, round, &mut evidence, say).await?;
+            let failure = self.run_round(baseline, candidate, &workspace, round, &mut evidence, say).await?;
             match failure {
                 None => evidence.runs = round,
                 Some(failure) if round == 1 => return Ok(Verdict::Red(failure)),
@@ -107,7 +115,7 @@ impl Verifier {
         if workspace.apply(candidate).is_err() {
             return Ok(false);
         }
-        Ok(self.run_round(baseline, &workspace, 1, &mut Evidence::default(), say).await?.is_none())
+        Ok(self.run_round(baseline, candidate, &workspace, 1, &mut Evidence::default(), say).await?.is_none())
     }
 
     /// Builds a candidate, and runs no test unless the toolchain builds as it tests: how far a proposer that searches has come.
@@ -121,6 +129,7 @@ impl Verifier {
     async fn run_round(
         &self,
         baseline: &Baseline,
+        candidate: &Patch,
         workspace: &Workspace,
         round: u32,
         evidence: &mut Evidence,
@@ -144,7 +153,7 @@ impl Verifier {
         let broken = broken_guards(baseline, &run);
         if !broken.is_empty() && run.built && broken.len() <= 20 {
             say("running broken tests again, alone");
-            self.rerun_alone(workspace, &broken, &mut run, evidence).await?;
+            self.rerun_alone(candidate, &broken, &mut run, evidence).await?;
         }
         Ok(assess(baseline, &run))
     }
@@ -153,12 +162,15 @@ impl Verifier {
     /// again when it runs alone.
     async fn rerun_alone(
         &self,
-        workspace: &Workspace,
+        candidate: &Patch,
         broken: &BTreeSet<TestId>,
         run: &mut TestRun,
         evidence: &mut Evidence,
     ) -> Result<()> {
-        let again = self.observe(workspace, Some(broken)).await?;
+        // In a fresh workspace: what the first run left there must not help.
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        let again = self.observe(&workspace, Some(broken)).await?;
         for id in broken {
             // A guard that breaks in both rounds is broken by the candidate, however it does alone.
             let before = evidence.rerun_alone.contains(id);

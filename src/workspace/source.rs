@@ -54,6 +54,13 @@ fn take_folder(folder: &Path, rev: Option<&str>, plain: bool, root: &Path) -> Re
             format!("{} is a bare repository; name a revision with --rev", folder.display())
         })?;
         let top = top.canonicalize()?;
+        // `core.worktree` may point anywhere; the tree is where the `.git` is.
+        let marked = folder.ancestors().find(|place| place.join(".git").exists());
+        ensure!(
+            marked == Some(&top),
+            "{} belongs to a repository whose tree lies elsewhere",
+            folder.display()
+        );
         // A folder that is a task's source is a tree of its own, also inside a larger repository.
         let from = if plain { &folder } else { &top };
         copy_worktree(&repository, from, root)?;
