@@ -255,6 +255,10 @@ fn commit(root: &Path) -> Result<(String, usize)> {
     index.write()?;
     let author = Signature::new("regreen", "regreen@localhost", &Time::new(0, 0))?;
     repository.commit(Some("HEAD"), &author, &author, "The base\n", &repository.find_tree(tree)?, &[])?;
+    // Every workspace gets a copy: what the one commit does not need is copied for nothing.
+    for idle in ["hooks", "logs", "info"] {
+        let _ = super::remove(&root.join(".git").join(idle));
+    }
     Ok((tree.to_string(), files))
 }
 
