@@ -429,7 +429,12 @@ fn read_reply(text: &str, base: &dyn Fn(&RepoPath) -> Option<File>) -> (Patch, O
     } else if edits.problems.is_empty() {
         None
     } else {
-        let summary = format!("{} cannot be applied", verify::count(edits.problems.len(), "edit"));
+        let first = edits
+            .problems
+            .first()
+            .map_or(String::new(), |problem| crate::text::one_line(&problem.to_string()));
+        let (count, first) = (verify::count(edits.problems.len(), "edit"), crate::text::clip(&first, 200));
+        let summary = format!("{count} cannot be applied: {first}");
         Some(Failure { log: edits.complaint(), ..verify::plain(FailureKind::DoesNotApply, summary) })
     };
     (edits.patch, problem)

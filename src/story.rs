@@ -16,6 +16,9 @@ pub fn line(record: &Record) -> Option<String> {
             format!("Run {run} (sandbox: {sandbox}; proposers: {})", list(models, 5))
         }
         Event::Resumed { .. } => "Going on with the run".to_owned(),
+        Event::Based { files, suites, .. } if suites.is_empty() => {
+            format!("{}, no test suite found", count(*files, "file"))
+        }
         Event::Based { files, suites, .. } => {
             format!("{}, tested by {}", count(*files, "file"), list(suites, 5))
         }

@@ -82,6 +82,13 @@ fn missing_program(verifier: &Verifier) -> Option<Trouble> {
 
 fn setup_trouble(command: &str, exit: &str, log: &str) -> Trouble {
     let (cause, remedy) = match sign(log) {
+        // The remedies in the table speak of tests; set-up has the network.
+        Some(sign) if sign.cause == Cause::NetworkNeeded => (
+            sign.cause,
+            "set-up could not reach a server: check network and proxy, or keep install scripts from running with \
+             `[environment] NPM_CONFIG_IGNORE_SCRIPTS = \"true\"` in a task.toml"
+                .to_owned(),
+        ),
         Some(sign) => (sign.cause, sign.remedy),
         None => (
             Cause::SetupFailed,
