@@ -137,7 +137,7 @@ async fn nothing_outside_is_read_or_written() {
             "echo x > /etc/passwd",
             "cat /etc/shadow",
             "echo x > /usr/bin/planted",
-            "ls /root/.ssh /root/.bashrc",
+            "cd /root && ls .ssh .bashrc",
             "echo x > /proc/sys/kernel/core_pattern",
             "cat /proc/1/environ | grep .",
             "mount -t tmpfs none .",
