@@ -78,6 +78,14 @@ impl TestResult {
     }
 }
 
+/// Notes a result. Two results for one test (a retry, a clash of names, a forger): the worse one counts.
+pub fn keep_worse(tests: &mut BTreeMap<TestId, TestResult>, test: TestResult) {
+    let known = tests.get(&test.id);
+    if known.is_none_or(|known| known.outcome.badness() < test.outcome.badness()) {
+        tests.insert(test.id.clone(), test);
+    }
+}
+
 /// How a command ended, told apart because the remedies differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

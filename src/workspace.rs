@@ -21,7 +21,7 @@ use nix::sys::stat::Mode;
 
 use crate::patch::{File, FileKind, Patch, RepoPath};
 
-pub use source::take;
+pub use source::{index_entry, take};
 
 /// A file of a candidate larger than this is not read back.
 const LARGEST: u64 = 16 << 20;

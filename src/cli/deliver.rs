@@ -125,24 +125,10 @@ pub fn check(settings: &Settings) -> Result<()> {
 }
 
 fn entry(repository: &Repository, path: &str, file: &File) -> Result<git2::IndexEntry> {
-    let never = git2::IndexTime::new(0, 0);
     let mode = match file.kind {
         FileKind::Plain => 0o100_644,
         FileKind::Executable => 0o100_755,
         FileKind::Link => 0o120_000,
     };
-    Ok(git2::IndexEntry {
-        ctime: never,
-        mtime: never,
-        dev: 0,
-        ino: 0,
-        mode,
-        uid: 0,
-        gid: 0,
-        file_size: 0,
-        id: repository.blob(&file.content)?,
-        flags: 0,
-        flags_extended: 0,
-        path: path.as_bytes().to_vec(),
-    })
+    Ok(crate::workspace::index_entry(Path::new(path), mode, repository.blob(&file.content)?, 0))
 }

@@ -12,7 +12,7 @@ use crate::diagnostic::Severity;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;
 use crate::toolchain::{Invocation, Parsed, Reads, Suite};
-use crate::verdict::{Exit, TestId, TestResult, TestRun};
+use crate::verdict::{Exit, TestId, TestResult, TestRun, keep_worse};
 use crate::workspace::Workspace;
 
 /// Bytes of output of failed commands that a run keeps.
@@ -188,12 +188,7 @@ fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed:
             // A test may call itself what it likes, and is a test all the same.
             test.id.insert_str(0, "test ");
         }
-        // Two results for one test (a retry, a clash of names): the worse one counts.
-        let known = run.tests.get(&test.id);
-        let worse = known.is_none_or(|known| known.outcome.badness() < test.outcome.badness());
-        if worse {
-            run.tests.insert(test.id.clone(), test);
-        }
+        keep_worse(&mut run.tests, test);
     }
     for diagnostic in parsed.diagnostics {
         if !run.diagnostics.contains(&diagnostic) {

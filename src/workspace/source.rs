@@ -247,7 +247,7 @@ fn commit(root: &Path) -> Result<(String, usize)> {
             (if data.permissions().mode() & 0o100 == 0 { 0o100_644 } else { 0o100_755 }, writer.commit()?)
         };
         let inside = path.strip_prefix(root).expect("the walk stays below its root");
-        index.add(&entry(inside, mode, id, data.len()))?;
+        index.add(&index_entry(inside, mode, id, data.len()))?;
         files += 1;
         Ok(true)
     })?;
@@ -262,7 +262,8 @@ fn commit(root: &Path) -> Result<(String, usize)> {
     Ok((tree.to_string(), files))
 }
 
-fn entry(path: &Path, mode: u32, id: git2::Oid, size: u64) -> IndexEntry {
+/// An entry of git's index that no file on the disk stands behind.
+pub fn index_entry(path: &Path, mode: u32, id: git2::Oid, size: u64) -> IndexEntry {
     let never = IndexTime::new(0, 0);
     IndexEntry {
         ctime: never,

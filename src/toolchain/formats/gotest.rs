@@ -95,11 +95,7 @@ impl Report {
             test.frames = frames(output, &key.0, place);
             test.message = bounded(&words(output));
         }
-        let worse =
-            self.tests.get(&test.id).is_none_or(|known| known.outcome.badness() < test.outcome.badness());
-        if worse {
-            self.tests.insert(test.id.clone(), test);
-        }
+        crate::verdict::keep_worse(&mut self.tests, test);
     }
 
     /// A package that ends takes the tests with it that have not ended: one of them ended it.

@@ -104,14 +104,7 @@ impl Report {
             ("test", _) => {
                 if let Some(test) = event.result(name, find) {
                     self.running.remove(&test.id);
-                    // Nobody says a name twice but a forger: the worse result counts.
-                    let worse = self
-                        .tests
-                        .get(&test.id)
-                        .is_none_or(|known| known.outcome.badness() < test.outcome.badness());
-                    if worse {
-                        self.tests.insert(test.id.clone(), test);
-                    }
+                    crate::verdict::keep_worse(&mut self.tests, test);
                 }
             }
             _ => {}
