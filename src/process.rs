@@ -1,5 +1,5 @@
-//! Starts children, and nobody else does. A child leads its own process group, has no stdin, an environment
-//! built from nothing, a deadline, and writes to files instead of pipes, so that a grandchild that keeps the
+//! Starts children, and nobody else does. A child leads its own process group, has no stdin but what it is
+//! given through a pipe, an environment built from nothing, a deadline, and writes to files instead of pipes, so that a grandchild that keeps the
 //! descriptor open makes nobody wait. It knows nothing of sandboxes: those rewrite a [`Command`] first.
 
 use std::ffi::{OsStr, OsString};
@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::verdict::Exit;
 
@@ -58,6 +59,9 @@ pub struct Command {
     pub dir: PathBuf,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
+    /// What it can read from its stdin, which ends there; empty: stdin is `/dev/null`. A secret goes this way,
+    /// since arguments, environment and files can be read by everybody in the box.
+    pub input: Vec<u8>,
     /// What it may use.
     pub limits: Limits,
     /// An existing folder for its `stdout` and `stderr` files, out of the command's reach.
@@ -196,6 +200,7 @@ pub async fn run(command: &Command) -> Result<Finished> {
     let (out, err) = (out?.keep()?, err?.keep()?);
     let start = Instant::now();
     let mut group = start_child(command, &out.0, &err.0)?;
+    let feeder = group.child.stdin.take().map(|stdin| tokio::spawn(feed(stdin, command.input.clone())));
     let mut watch = tokio::time::interval(WATCH);
     let deadline = tokio::time::sleep(command.limits.wall);
     tokio::pin!(deadline);
@@ -214,6 +219,10 @@ pub async fn run(command: &Command) -> Result<Finished> {
         }
     };
     group.end().await;
+    if let Some(feeder) = feeder {
+        // Whoever did not read its input will not read it any more.
+        feeder.abort();
+    }
     let seconds = start.elapsed();
     WAITED.fetch_add(u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     let captured = |(file, path): (File, PathBuf)| -> Result<Captured> {
@@ -227,6 +236,11 @@ pub async fn run(command: &Command) -> Result<Finished> {
         Err(_) => exit,
     };
     Ok(Finished { exit, stdout: captured(out)?, stderr: captured(err)?, seconds: seconds.as_secs_f64() })
+}
+
+/// Gives a child its input. One that ends or closes its stdin before it has read everything is no error.
+async fn feed(mut stdin: tokio::process::ChildStdin, input: Vec<u8>) {
+    let _ = stdin.write_all(&input).await;
 }
 
 /// How long a child that was asked to end may take: a sandbox's launcher needs a moment to end what is in the box,
@@ -272,7 +286,7 @@ fn start_child(command: &Command, out: &File, err: &File) -> Result<Group> {
         .current_dir(&command.dir)
         .env_clear()
         .envs(command.env.iter().map(|(key, value)| (key, value)))
-        .stdin(Stdio::null())
+        .stdin(if command.input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(out.try_clone()?)
         .stderr(err.try_clone()?)
         .process_group(0)
@@ -315,6 +329,7 @@ mod tests {
             argv: ["/bin/sh", "-c", script].map(OsString::from).to_vec(),
             dir: folder.to_owned(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            input: Vec::new(),
             limits: Limits { wall: Duration::from_secs(20), output: 8192, ..Limits::default() },
             logs: folder.to_owned(),
         }
@@ -349,6 +364,18 @@ mod tests {
                     .is_ok_and(|stat| stat.contains(") Z "))
         };
         assert!((0..200).any(gone), "the grandchild lives on");
+    }
+
+    #[tokio::test]
+    async fn input_reaches_the_child_and_one_that_does_not_read_it_hinders_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = |script: &str, input: Vec<u8>| Command { input, ..command(script, folder.path()) };
+        let finished = finish(given("read key; echo $key; cat", b"secret\nrest".to_vec())).await;
+        assert_eq!(finished.stdout.excerpt(100).unwrap(), "secret\nrest");
+        let finished = finish(given("echo ended", vec![b'x'; 1 << 20])).await;
+        assert_eq!((finished.exit, finished.stdout.excerpt(100).unwrap()), (Exit::Code(0), "ended\n".into()));
+        let finished = finish(given("cat", Vec::new())).await;
+        assert_eq!(finished.stdout.bytes, 0);
     }
 
     #[tokio::test]

@@ -241,6 +241,52 @@ impl Failure {
     }
 }
 
+/// How strong the evidence is; each level includes those before it.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+pub enum Level {
+    /// The patch's product part on a pristine base, in a sandbox.
+    #[default]
+    #[serde(rename = "L1")]
+    #[value(name = "L1", alias = "l1", alias = "1")]
+    Composed,
+    /// And an attested run: results over a channel that the tests' own process can hardly forge.
+    #[serde(rename = "L2")]
+    #[value(name = "L2", alias = "l2", alias = "2")]
+    Attested,
+    /// And controls: tests changed so that they must fail do, and tests under other names pass.
+    #[serde(rename = "L3")]
+    #[value(name = "L3", alias = "l3", alias = "3")]
+    Controlled,
+    /// And held-out tests with secret decoys.
+    #[serde(rename = "L4")]
+    #[value(name = "L4", alias = "l4", alias = "4")]
+    HeldOut,
+    /// And black-box oracles, whose driver and expected values are outside the sandbox.
+    #[serde(rename = "L5")]
+    #[value(name = "L5", alias = "l5", alias = "5")]
+    BlackBox,
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "L{}", *self as u8 + 1)
+    }
+}
+
 /// Why a green may be believed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {

@@ -211,6 +211,7 @@ impl Command {
                 .chain(granted.map(|(name, key)| (name.into(), key.reveal().into())))
                 .chain([("REGREEN_PROMPT_FILE".into(), file.into())])
                 .collect(),
+            input: Vec::new(),
             limits: Limits { wall: ask.time, ..Limits::default() },
             logs: logs.to_owned(),
         })

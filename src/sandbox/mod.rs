@@ -118,6 +118,8 @@ impl Sandbox {
             // The command's folder may exist in the box only.
             dir: PathBuf::from("/"),
             env,
+            // The launcher reads nothing of it and hands it on.
+            input: command.input,
             limits: command.limits,
             logs,
         })

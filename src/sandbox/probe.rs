@@ -90,6 +90,7 @@ impl Sandbox {
             argv: argv.to_vec(),
             dir: workspace.tree(),
             env: Vec::new(),
+            input: Vec::new(),
             limits: Limits { wall: Duration::from_mins(1), ..Limits::default() },
             logs: folder.path().to_owned(),
         };

@@ -110,6 +110,7 @@ impl Trial {
             argv: command.argv.iter().map(OsString::from).collect(),
             dir: self.path("tree").join(&command.dir),
             env,
+            input: Vec::new(),
             limits: Limits { wall: Duration::from_secs(command.seconds), ..Limits::default() },
             logs: self.path("logs"),
         };

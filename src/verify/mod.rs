@@ -2,6 +2,7 @@
 //! applied to a pristine base, without its edits of tests and configuration; what must pass and what must go
 //! on passing was measured on the base before ([`baseline`]); what a run says is data ([`TestRun`]).
 
+pub mod attest;
 mod baseline;
 mod observe;
 

@@ -147,6 +147,18 @@ impl Verifier {
         results: &Path,
         phase: Phase,
     ) -> Result<Finished> {
+        self.run_with_input(invocation, workspace, results, phase, Vec::new()).await
+    }
+
+    /// Likewise, with something to read on stdin.
+    pub(super) async fn run_with_input(
+        &self,
+        invocation: &Invocation,
+        workspace: &Workspace,
+        results: &Path,
+        phase: Phase,
+        input: Vec<u8>,
+    ) -> Result<Finished> {
         let env = self.task.environment.iter().chain(&invocation.env);
         let asked = self.deadline.filter(|_| phase == Phase::Test);
         let seconds = asked.unwrap_or(invocation.seconds);
@@ -154,6 +166,7 @@ impl Verifier {
             argv: invocation.argv.iter().map(OsString::from).collect(),
             dir: workspace.tree().join(&invocation.dir),
             env: env.map(|(key, value)| (key.into(), value.into())).collect(),
+            input,
             limits: Limits { wall: Duration::from_secs(seconds), ..Limits::default() },
             logs: self.workshop.scratch.logs(),
         };

@@ -21,6 +21,7 @@ struct Trial {
     caches: Vec<String>,
     network: bool,
     limits: Limits,
+    input: Vec<u8>,
 }
 
 impl Trial {
@@ -42,6 +43,7 @@ impl Trial {
             caches: Vec::new(),
             network: false,
             limits: Limits { wall: Duration::from_secs(30), ..Limits::default() },
+            input: Vec::new(),
         }
     }
 
@@ -62,6 +64,7 @@ impl Trial {
             argv: argv.iter().map(OsString::from).collect(),
             dir: self.workspace.tree(),
             env: vec![("SECRET_FOLDER".into(), self.folder.path().into())],
+            input: self.input.clone(),
             limits: self.limits.clone(),
             logs: self.folder.path().to_owned(),
         };
@@ -95,6 +98,17 @@ fn can(level: Level) -> bool {
         assert!(!in_ci(), "{}", probe.why);
     }
     probe.works
+}
+
+#[tokio::test]
+async fn what_is_given_on_stdin_reaches_the_command_in_the_box_and_ends() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None] {
+        let given = Trial { input: b"key\nrest".to_vec(), ..Trial::new(level) };
+        let finished = given.sh("read key; echo got $key; cat").await;
+        assert_eq!(finished.stdout.excerpt(100).unwrap(), "got key\nrest", "{level}");
+        let finished = Trial::new(level).sh("cat; echo end").await;
+        assert_eq!(finished.stdout.excerpt(100).unwrap(), "end\n", "{level}");
+    }
 }
 
 #[tokio::test]
