@@ -146,8 +146,13 @@ def enter_environment(tree):
         python = os.path.join(folder, "bin", "python")
         if os.access(python, os.X_OK):
             if os.path.realpath(sys.prefix) != os.path.realpath(folder):
-                os.execv(python, [python, *sys.argv])
+                os.execv(python, [python, *flags(), *sys.argv])
             return
+
+
+def flags():
+    """The options that this interpreter was started with, as far as launchers use them."""
+    return (["-I"] if sys.flags.isolated else []) + (["-B"] if sys.flags.dont_write_bytecode else [])
 
 
 def import_path():

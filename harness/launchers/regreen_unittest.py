@@ -192,15 +192,9 @@ def run(tests, result):
     unittest.TestSuite(tests).run(result)
 
 
-def main():
-    path, tree, ids = arguments()
-    enter_environment(tree)
-    records = Records(path)
-    import_path()
-    # The code under test may look at its arguments, and ours are none of its business.
-    sys.argv[:] = ["python3 -m unittest"]
-    folder = os.getcwd()
-    result = Result(records, folder)
+def run_all(result, ids):
+    """Runs the chosen tests of the folder and of each folder of tests that is no package."""
+    folder = result.folder
     for pattern in PATTERNS:
         found = 0
         for top in (folder, *plain_folders(folder)):
@@ -212,6 +206,17 @@ def main():
             result.names.clear()
         if found:
             break
+
+
+def main():
+    path, tree, ids = arguments()
+    enter_environment(tree)
+    records = Records(path)
+    import_path()
+    # The code under test may look at its arguments, and ours are none of its business.
+    sys.argv[:] = ["python3 -m unittest"]
+    result = Result(records, os.getcwd())
+    run_all(result, ids)
     status = 0 if result.wasSuccessful() else 1
     records.end(status)
     return status

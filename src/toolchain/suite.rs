@@ -433,15 +433,20 @@ impl Suite {
     }
 
     /// A test command with the environment and the deadline that the profile gives it.
-    pub(super) fn invocation(&self, argv: Vec<String>, dir: String, reads: Reads) -> Invocation {
+    pub fn invocation(&self, argv: Vec<String>, dir: String, reads: Reads) -> Invocation {
         let mut env = self.profile.test.environment.clone();
         env.extend(self.profile.environment.clone());
         Invocation { argv, dir, env, seconds: self.profile.test.seconds, reads }
     }
 
     /// What ids of this suite begin with.
-    fn prefix(&self) -> String {
+    pub fn prefix(&self) -> String {
         if self.dir.is_empty() { String::new() } else { format!("{}:", self.dir) }
+    }
+
+    /// The tests of `only` that are this suite's, without its prefix.
+    pub fn own_tests(&self, only: &BTreeSet<TestId>) -> Result<Vec<TestId>> {
+        Ok(self.select(only)?.ids)
     }
 
     /// The tests of `only` that are this suite's: those with its prefix, and with the form that `split` gives

@@ -117,7 +117,7 @@ impl Verifier {
     }
 
     /// Builds a suite; `None` when that fails and the tests cannot run.
-    async fn build(
+    pub(super) async fn build(
         &self,
         suite: &Suite,
         workspace: &Workspace,
@@ -194,7 +194,12 @@ fn finish(mut run: TestRun) -> TestRun {
 }
 
 /// Writes down what an invocation did.
-fn note(run: &mut TestRun, invocation: &Invocation, finished: &Finished, parsed: Parsed) -> Result<()> {
+pub(super) fn note(
+    run: &mut TestRun,
+    invocation: &Invocation,
+    finished: &Finished,
+    parsed: Parsed,
+) -> Result<()> {
     run.seconds += finished.seconds;
     for mut test in parsed.tests {
         if is_synthetic(&test.id) {

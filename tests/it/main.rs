@@ -4,6 +4,8 @@
 
 mod agents;
 mod attacks;
+mod attest;
+mod attest_python;
 mod fix;
 mod fixtures;
 mod golden;

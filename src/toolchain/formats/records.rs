@@ -98,6 +98,11 @@ pub(super) fn keep_worse(tests: &mut BTreeMap<TestId, TestResult>, test: TestRes
     }
 }
 
+/// The result that one record tells of; `None` where it is no such record.
+pub fn test(record: &str, place: &Place) -> Option<TestResult> {
+    serde_json::from_str(record).ok().map(|record| result(record, place))
+}
+
 fn result(record: Record, place: &Place) -> TestResult {
     let locate = |file: &str, line| place.locate(file).map(|file| Location { file, line, column: 0 });
     let mut test = TestResult::new(short(&record.id), record.outcome);

@@ -4,6 +4,7 @@
 //! runs *controls*, tests changed so that they must fail, and *aliases*, tests under other names. It judges
 //! nothing.
 
+mod account;
 mod go;
 mod javascript;
 mod python;

@@ -1,11 +1,139 @@
-//! Attested runs of Python suites: there are none yet, and verdicts over such suites say so.
+//! Attested runs of pytest and unittest: `regreen_attest.py` in one interpreter, with the tests of the base.
+
+use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Result;
+use serde_json::json;
 
+use super::account;
 use super::{Assignment, Attestation};
+use crate::patch::RepoPath;
+use crate::toolchain::place::Place;
+use crate::toolchain::{Invocation, Parsed, Reads};
+use crate::verify::observe::{self, Phase};
+use crate::workspace::read_beneath;
+
+/// Records of one process are read up to this many bytes.
+const RECORDS: u64 = 256 << 20;
+
+/// Variables of Python's that the profiles set, and that `-I` and `-B` make up for.
+const HARMLESS: [&str; 2] = ["PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"];
 
 /// Does an assignment for a suite of this language.
-#[expect(clippy::unused_async, reason = "the other languages wait for children here")]
-pub(super) async fn attest(_assignment: &Assignment<'_>) -> Result<Option<Attestation>> {
-    Ok(None)
+pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attestation>> {
+    let Assignment { verifier, suite, workspace, .. } = assignment;
+    let ids = assignment.only.map(|only| suite.own_tests(only)).transpose()?;
+    if ids.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(Some(Attestation::default()));
+    }
+    let files = base_files(assignment)?;
+    let results = verifier.workshop.scratch.results()?;
+    let tree = workspace.tree();
+    let input = json!({
+        "key": assignment.secret.key_text(),
+        "runner": suite.profile.name,
+        "ids": ids,
+        "tree": tree,
+        "tests": files.tests,
+        "own": files.names,
+        "names": {},
+    });
+    let invocation = command(assignment, &results.join("records"));
+    let input = serde_json::to_vec(&input)?;
+    let finished = verifier.run_with_input(&invocation, workspace, &results, Phase::Test, input).await?;
+    let bytes = read_beneath(&results, "records", RECORDS).unwrap_or_default();
+    let account = account::read(&bytes, &assignment.secret, &Place::new(&tree, &suite.dir), &finished.exit);
+    let _ = std::fs::remove_dir_all(&results);
+    if account.declined.is_some() {
+        return Ok(None);
+    }
+    let mut attestation = Attestation::default();
+    attestation.run.built = true;
+    observe::note(&mut attestation.run, &invocation, &finished, Parsed::default())?;
+    let prefix = suite.prefix();
+    account.add_to(&mut attestation, |id| format!("{prefix}{id}"));
+    attestation.run.load = observe::load();
+    Ok(Some(attestation))
+}
+
+/// The launcher's command line. Its interpreter sees no variable of Python's and no folder of the user's.
+fn command(assignment: &Assignment<'_>, records: &Path) -> Invocation {
+    let Assignment { verifier, suite, workspace, .. } = assignment;
+    let own = |name: &String| name.starts_with("PYTHON") && !HARMLESS.contains(&name.as_str());
+    let set = verifier.task.environment.keys().chain(suite.profile.environment.keys()).any(own);
+    let launcher = verifier.launchers.join("regreen_attest.py");
+    // A hash seed or an import path that the task sets must hold here too.
+    let mut argv = vec!["python3".to_owned(), if set { "-s" } else { "-I" }.to_owned(), "-B".to_owned()];
+    argv.push(launcher.display().to_string());
+    argv.extend(["--records".to_owned(), records.display().to_string()]);
+    argv.extend(["--tree".to_owned(), workspace.tree().display().to_string()]);
+    suite.invocation(argv, suite.dir.clone(), Reads::Messages)
+}
+
+/// What the base has, as the launcher needs to know it.
+#[derive(Debug, Default, PartialEq)]
+struct Files {
+    /// Protected Python files that may hold tests, relative to the repository.
+    tests: Vec<String>,
+    /// Names of modules and packages at the places that are importable.
+    names: BTreeSet<String>,
+}
+
+fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
+    let protected = assignment.verifier.protected()?;
+    let paths = assignment.verifier.workshop.snapshot.paths()?;
+    let paths: Vec<&str> = paths.iter().map(RepoPath::as_str).collect();
+    Ok(sorted(&paths, &assignment.suite.dir, |path| protected.is_match(path)))
+}
+
+/// `name` in `folder`.
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+fn sorted(paths: &[&str], dir: &str, protected: impl Fn(&str) -> bool) -> Files {
+    let mut files = Files::default();
+    let inside =
+        |path: &&&str| dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
+    let mut roots = BTreeSet::from([dir.to_owned(), join(dir, "src")]);
+    for path in paths.iter().filter(inside).filter(|path| path.strip_suffix(".py").is_some()) {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if protected(path) && name != "conftest.py" {
+            files.tests.push((*path).to_owned());
+        }
+        if protected(path) {
+            roots.insert(folder.to_owned());
+        }
+    }
+    for path in paths.iter().filter(inside) {
+        for root in &roots {
+            let rest = if root.is_empty() { Some(*path) } else { path.strip_prefix(&format!("{root}/")) };
+            if let Some(first) = rest.and_then(|rest| rest.split('/').next()) {
+                files.names.insert(first.strip_suffix(".py").unwrap_or(first).to_owned());
+            }
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bases_tests_and_importable_names_are_found() {
+        let paths = [
+            "a/pyproject.toml",
+            "a/src/pkg/core.py",
+            "a/src/json.py",
+            "a/tests/conftest.py",
+            "b/tests/test_y.py",
+        ];
+        let paths = [&paths[..], &["a/tests/test_x.py", "a/tests/help/deep.py", "a/tool.py"]].concat();
+        let files = sorted(&paths, "a", |path| path.contains("tests/"));
+        assert_eq!(files.tests, ["a/tests/test_x.py", "a/tests/help/deep.py"]);
+        let names = "conftest deep help json pkg pyproject.toml src test_x tests tool";
+        assert_eq!(files.names.into_iter().collect::<Vec<_>>().join(" "), names);
+    }
 }

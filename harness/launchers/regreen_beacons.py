@@ -1,0 +1,241 @@
+"""Loads test files with a beacon at the end of every test body, and keeps new files of the tree from standing in
+for modules of Python and of installed packages.
+
+A beacon is a call in the compiled code, not in the source: a constant of the code is the function itself, so that
+there is no name to overwrite. Early returns pass through it too.
+"""
+
+import ast
+import functools
+import importlib.machinery
+import os
+import sys
+import types
+import warnings
+
+MARK = "\0beacon:"
+
+# Decorators that run the body, or leave it out openly.
+FAITHFUL = {
+    *("pytest", "mark", "mock", "unittest", "parametrize", "parameterized", "patch", "given", "settings"),
+    *("example", "skip", "skipIf", "skipUnless", "staticmethod", "classmethod", "expectedFailure", "usefixtures"),
+    *("asyncio", "anyio", "trio", "hypothesis", "monkeypatch", "override", "final"),
+}
+
+
+class Beacons:
+    """The test files that were loaded, and the beacons in them."""
+
+    def __init__(self, channel, is_test):
+        self.send = channel.send
+        self.is_test = is_test
+        # Tokens by file, and by the compiled code of each body.
+        self.files = {}
+        self.codes = {}
+        self.loose = set()
+        self.reached = set()
+
+    def begin(self):
+        """A test begins: no body was run to its end since."""
+        self.reached.clear()
+
+    def beacon(self, token):
+        reached, send = self.reached, self.send
+
+        def beacon(value):
+            if token not in reached:
+                reached.add(token)
+                send("body", {"token": token})
+            return value
+
+        return beacon
+
+    def compile(self, source, path, rewrite):
+        """The code of a test file with its beacons. `rewrite` is what pytest does to assertions, if it does."""
+        tree = ast.parse(source, filename=path)
+        tokens = []
+        self.plant(tree.body, path, "", tokens)
+        if rewrite is not None:
+            rewrite(tree)
+        with warnings.catch_warnings():
+            # A beacon calls a constant.
+            warnings.simplefilter("ignore", SyntaxWarning)
+            code = compile(tree, path, "exec", dont_inherit=True)
+        self.files[path] = set(tokens)
+        return self.charge(code, tokens)
+
+    def plant(self, body, path, prefix, tokens):
+        for node in body:
+            if isinstance(node, ast.ClassDef):
+                self.plant(node.body, path, f"{prefix}{node.name}::", tokens)
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                if self.is_test(node.name) and not is_generator(node) and not is_fixture(node):
+                    token = f"{path}::{prefix}{node.name}"
+                    if not all(is_faithful(decorator) for decorator in node.decorator_list):
+                        self.loose.add(token)
+                    append_beacon(node, MARK + str(len(tokens)))
+                    tokens.append(token)
+            else:
+                for part in ("body", "orelse", "handlers", "finalbody"):
+                    inner = getattr(node, part, None)
+                    if isinstance(inner, list):
+                        self.plant(inner, path, prefix, tokens)
+
+    def charge(self, code, tokens):
+        """Puts the functions in the places of their marks."""
+        constants, token = [], None
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                constant = self.charge(constant, tokens)
+            elif isinstance(constant, str) and constant.startswith(MARK):
+                token = tokens[int(constant[len(MARK) :])]
+                constant = self.beacon(token)
+            constants.append(constant)
+        charged = code.replace(co_consts=tuple(constants))
+        if token is not None:
+            # The objects themselves are the keys: equal code is not the same code.
+            self.codes[id(charged)] = (charged, token)
+        return charged
+
+    def token_of(self, path, qualified, function):
+        """The token of a test by its file and name, or by its function where it stands in another file."""
+        token = f"{path}::{qualified}"
+        if token in self.files.get(path, ()):
+            return token
+        code = getattr(plain(function), "__code__", None)
+        return self.codes.get(id(code), (None, None))[1]
+
+
+def is_generator(function):
+    return any(isinstance(node, (ast.Yield, ast.YieldFrom)) for node in own_nodes(function))
+
+
+def own_nodes(function):
+    """The nodes of a function without those of functions and classes in it."""
+    left = list(function.body)
+    while left:
+        node = left.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            left.extend(ast.iter_child_nodes(node))
+
+
+def is_fixture(function):
+    return any("fixture" in ast.dump(decorator) for decorator in function.decorator_list)
+
+
+def is_faithful(decorator):
+    return any(
+        (isinstance(node, ast.Name) and node.id in FAITHFUL)
+        or (isinstance(node, ast.Attribute) and node.attr in FAITHFUL)
+        for node in ast.walk(decorator)
+    )
+
+
+def append_beacon(function, mark):
+    def call(value, at):
+        made = ast.Call(ast.Constant(mark), [value or ast.Constant(None)], [])
+        return ast.fix_missing_locations(ast.copy_location(made, at))
+
+    for node in list(own_nodes(function)):
+        if isinstance(node, ast.Return):
+            node.value = call(node.value, node)
+    last = function.body[-1]
+    statement = ast.Expr(call(None, last))
+    function.body.append(ast.copy_location(statement, last))
+
+
+def plain(function):
+    """The function itself below what is wrapped around it."""
+    for _ in range(30):
+        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+        if inner is None and isinstance(function, functools.partial):
+            inner = function.func
+        if inner is None:
+            return function
+        function = inner
+    return function
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Loads one test file."""
+
+    def __init__(self, name, path, beacons, rewrite):
+        super().__init__(name, path)
+        self.beacons = beacons
+        self.rewrite = rewrite
+
+    def get_code(self, fullname):
+        # Never from a cache: what lies there may be anything.
+        path = self.get_filename(fullname)
+        return self.beacons.compile(self.get_data(path), os.path.realpath(path), self.rewrite)
+
+
+class Finder:
+    """The first to be asked where a module is."""
+
+    def __init__(self, beacons, tests, site, own):
+        self.beacons = beacons
+        self.tests = tests
+        self.site = site
+        self.own = own
+        # Set by a runner that rewrites assertions: a function of name and path that gives the rewriting.
+        self.rewriting = lambda name, path: None
+        self.find = importlib.machinery.PathFinder.find_spec
+
+    def find_spec(self, name, path=None, target=None):
+        if path is None and "." not in name and name not in self.own:
+            spec = self.find(name, self.site)
+            if spec is not None and spec.loader is not None:
+                return spec
+        spec = self.find(name, path)
+        origin = os.path.realpath(spec.origin) if spec is not None and spec.has_location else None
+        if origin in self.tests:
+            spec.loader = Loader(name, spec.origin, self.beacons, self.rewriting(name, path))
+            spec.cached = None
+            return spec
+        return None
+
+
+def install(beacons, assignment):
+    """Puts the finder first. To be called before the tree is importable."""
+    here = os.getcwd()
+    tree = os.path.realpath(assignment["tree"])
+    site = [path for path in sys.path if not is_below(os.path.realpath(path or here), tree) or ".venv" in path]
+    tests = {os.path.realpath(os.path.join(tree, path)) for path in assignment["tests"]}
+    finder = Finder(beacons, tests, site, set(assignment["own"]))
+    sys.meta_path.insert(0, finder)
+    return finder
+
+
+def is_below(path, folder):
+    return path == folder or path.startswith(folder + os.sep)
+
+
+class Originals:
+    """What a runner consists of, as it was before the code under test was loaded."""
+
+    def __init__(self, names):
+        self.kept = {}
+        for name in names:
+            function = resolve(name)
+            if function is not None:
+                self.kept[name] = (function, getattr(plain(function), "__code__", None))
+
+    def patched(self):
+        """The names of what is not what it was."""
+        for name, (function, code) in self.kept.items():
+            now = resolve(name)
+            if now is not function or getattr(plain(now), "__code__", None) is not code:
+                yield name
+
+
+def resolve(name):
+    """`package.module:Class.method`, without what the attribute protocol makes of it."""
+    module, _, path = name.partition(":")
+    found = sys.modules.get(module)
+    for part in path.split("."):
+        if found is None:
+            return None
+        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else getattr(found, part, None)
+    return found
