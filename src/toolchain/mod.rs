@@ -8,6 +8,7 @@ pub mod compilers;
 pub mod formats;
 mod listing;
 mod rust;
+pub mod splice;
 pub mod suite;
 #[cfg(test)]
 mod trial;
