@@ -16,7 +16,9 @@ pub mod record;
 
 // Hands: each touches one part of the outside world, and nobody else does.
 pub mod harness;
+pub mod sys;
 pub mod process;
+pub mod mounts;
 pub mod workspace;
 pub mod sandbox;
 pub mod ledger;

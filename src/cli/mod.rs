@@ -345,6 +345,7 @@ fn resumed(mut args: FixArgs, arguments: &[OsString]) -> Result<FixArgs> {
 }
 
 fn fix(args: FixArgs) -> Result<Exit> {
+    crate::mounts::enter();
     // A second thread looks out for signals, also while this one takes a large repository.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let watch = Watch::new(args.json);

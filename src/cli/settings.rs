@@ -22,11 +22,11 @@ use crate::propose::prices::{Price, Prices};
 use crate::propose::replay::Replay;
 use crate::record::{self, Event, Record};
 use crate::repair::Repair;
-use crate::sandbox::{Host, Sandbox};
+use crate::sandbox::{Host, Level, Sandbox};
 use crate::task::{self, Source, Task};
 use crate::toolchain::{self, Profile};
 use crate::verify::{Say, Verifier};
-use crate::workspace::{self, Scratch, Workshop};
+use crate::workspace::{self, Scratch, Snapshot, Workshop};
 
 /// Attempts, dollars and seconds that a run may use unless told otherwise.
 const ATTEMPTS: u32 = 8;
@@ -204,7 +204,7 @@ impl Settings {
         }
         let verifier = Verifier {
             task: self.task.clone(),
-            workshop: Workshop::new(scratch, snapshot),
+            workshop: workshop(&sandbox, scratch, snapshot)?,
             sandbox,
             suites,
             launchers,
@@ -519,6 +519,15 @@ pub fn host() -> Host {
     let mut seen = std::collections::BTreeSet::new();
     let path = path.filter(|folder| seen.insert(folder.clone())).collect();
     Host { home, path, env: shared }
+}
+
+/// Makes workspaces as cheap as the box lets them be.
+pub fn workshop(sandbox: &Sandbox, scratch: Scratch, snapshot: Snapshot) -> Result<Workshop> {
+    match sandbox.level {
+        // Only a box with a root of its own can show an overlay where the command expects its tree.
+        Level::Namespaces => Workshop::overlaid(scratch, snapshot),
+        Level::Landlock | Level::None => Ok(Workshop::new(scratch, snapshot)),
+    }
 }
 
 /// The sandbox that was asked for, or the strongest that works.

@@ -200,11 +200,11 @@ impl Command {
         logs: &Path,
     ) -> Result<process::Command> {
         let prompt = self.task.replace("{task}", &ask.prompt.user);
-        let file = write_prompt(workspace, &prompt)?;
+        let file = workspace.seen(&write_prompt(workspace, &prompt)?);
         let granted = self.settings.granted.iter();
         let environment = self.preset.environment.iter();
         Ok(process::Command {
-            argv: self.argv(program, &prompt, &file, &workspace.tmp()),
+            argv: self.argv(program, &prompt, &file, &workspace.seen(&workspace.tmp())),
             dir: workspace.tree(),
             env: environment
                 .map(|(name, value)| (name.into(), value.into()))

@@ -47,7 +47,7 @@ async fn ask(linter: &Linter, suite: &Suite, verifier: &Verifier) -> Result<Opti
     }
     let finished = verifier.tool(&linter.argv, &suite.dir, SECONDS, &workspace).await?;
     if let Some(speaker) = linter.speaks {
-        let mut found = compilers::read(speaker, &finished, &Place::new(&workspace.tree(), &suite.dir))?;
+        let mut found = compilers::read(speaker, &finished, &Place::new(workspace.places(), &suite.dir))?;
         for diagnostic in &mut found {
             diagnostic.severity = Severity::Error;
         }

@@ -36,8 +36,8 @@ fn enforce(spec: &Spec) -> Result<RulesetStatus> {
     for path in readable(spec) {
         rules = allow(rules, &path, read)?;
     }
-    for path in &spec.writable {
-        rules = allow(rules, path, everything)?;
+    for bind in &spec.writable {
+        rules = allow(rules, &bind.to, everything)?;
     }
     for path in devices(spec) {
         rules = allow(rules, &path, device | read)?;

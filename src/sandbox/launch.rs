@@ -33,8 +33,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
 
 use super::filter::Sockets;
-use super::{Level, Spec, fence, filter, root, sys};
+use super::{Level, Spec, fence, filter, root};
 use crate::process::{LIMIT, TROUBLE};
+use crate::{mounts, sys};
 
 /// The first argument that makes this program a launcher.
 pub const WORD: &str = "__box";
@@ -180,8 +181,8 @@ fn launch_here(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     let (mut watch, ends) = Watch::over_command(spec)?;
     root::link_shares(spec)?;
     if spec.owner.is_some() {
-        for folder in &spec.writable {
-            root::give(folder)?;
+        for bind in &spec.writable {
+            mounts::give(&bind.from)?;
         }
     }
     let (mut reader, writer) = pipe()?;

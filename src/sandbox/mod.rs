@@ -10,7 +10,6 @@ mod filter;
 mod launch;
 mod probe;
 mod root;
-mod sys;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,6 +19,7 @@ use anyhow::{Context, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::mounts;
 use crate::process::Command;
 use crate::workspace::Workspace;
 
@@ -74,7 +74,7 @@ pub struct Sandbox {
 /// What one command may reach.
 #[derive(Clone, Debug)]
 pub struct Policy<'a> {
-    /// The tree it works in, writable.
+    /// The tree it works in, writable. A command's folder may be given as a path in it.
     pub workspace: &'a Workspace,
     /// Other folders that it may read.
     pub readable: Vec<PathBuf>,
@@ -106,7 +106,7 @@ impl Sandbox {
             .tempdir_in(&command.logs)
             .with_context(|| format!("failed to make a folder in {}", command.logs.display()))?
             .keep();
-        let spec = self.spec(&command, policy, &logs);
+        let spec = self.spec(&command, policy, &logs)?;
         let mut argv = vec![
             self.launcher.clone().into_os_string(),
             launch::WORD.into(),
@@ -131,8 +131,9 @@ impl Sandbox {
         let mut env: BTreeMap<OsString, OsString> = BTreeMap::new();
         env.extend(self.host.env.iter().map(|(key, value)| (key.into(), value.into())));
         env.insert("PATH".into(), std::env::join_paths(&self.host.path)?);
-        env.insert("HOME".into(), policy.workspace.home().into_os_string());
-        env.insert("TMPDIR".into(), policy.workspace.tmp().into_os_string());
+        let seen = |path: PathBuf| policy.workspace.seen(&path).into_os_string();
+        env.insert("HOME".into(), seen(policy.workspace.home()));
+        env.insert("TMPDIR".into(), seen(policy.workspace.tmp()));
         env.insert("LANG".into(), "C.UTF-8".into());
         // It may name credential helpers, and is not shown.
         env.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
@@ -145,43 +146,49 @@ impl Sandbox {
         Ok(disguised.collect())
     }
 
-    fn spec(&self, command: &Command, policy: &Policy, logs: &Path) -> Spec {
+    fn spec(&self, command: &Command, policy: &Policy, logs: &Path) -> Result<Spec> {
         let workspace = policy.workspace;
         let (roots, limits) = (self.roots(), &command.limits);
         let owner = match self.level {
-            Level::Namespaces => root::owner(),
+            Level::Namespaces => mounts::owner(),
             // Nothing is bound elsewhere here, and another user may not even reach the home of root.
             Level::Landlock => {
                 let reached = |path: &Path| root::open_to_all(path);
-                root::owner().filter(|_| reached(workspace.root()) && roots.iter().all(|path| reached(path)))
+                mounts::owner()
+                    .filter(|_| reached(workspace.root()) && roots.iter().all(|path| reached(path)))
             }
             Level::None => None,
         };
-        let caches = policy
-            .caches
-            .iter()
-            .map(|cache| Share { from: self.host.home.join(cache), to: workspace.home().join(cache) });
-        Spec {
+        let caches = policy.caches.iter().filter(|cache| self.host.home.join(cache).exists());
+        let shared = caches.map(|cache| -> Result<Share> {
+            let added = workspace.share(cache)?;
+            Ok(Share {
+                from: self.host.home.join(cache),
+                to: workspace.seen(&workspace.home().join(cache)),
+                below: added.below,
+                own: added.own,
+            })
+        });
+        let own = [workspace.tree(), workspace.home(), workspace.tmp()];
+        let own = own.map(|from| Bind { to: workspace.seen(&from), from });
+        let others = policy.writable.iter().map(|path| Bind { from: path.clone(), to: path.clone() });
+        Ok(Spec {
             level: self.level,
             parent: std::process::id(),
             owner,
-            dir: command.dir.clone(),
-            workspace: workspace.root().to_owned(),
-            home: workspace.home(),
+            dir: workspace.seen(&command.dir),
+            home: workspace.seen(&workspace.home()),
             tmp: workspace.tmp(),
             readable: self.roots().into_iter().chain(policy.readable.iter().cloned()).collect(),
-            writable: [workspace.tree(), workspace.home(), workspace.tmp()]
-                .into_iter()
-                .chain(policy.writable.iter().cloned())
-                .collect(),
-            shared: caches.filter(|share| share.from.exists()).collect(),
+            writable: own.into_iter().chain(others).collect(),
+            shared: shared.collect::<Result<_>>()?,
             network: policy.network,
             logs: logs.to_owned(),
             cpu: limits.cpu.map(|time| time.as_secs().max(1)),
             memory: limits.memory.or_else(most_memory),
             processes: limits.processes.or(Some(PROCESSES)),
             file_size: limits.file_size.or(Some(FILE_SIZE)),
-        }
+        })
     }
 
     /// Where the toolchains stand: nothing of the home but what is known to hold one.
@@ -258,12 +265,12 @@ struct Spec {
     /// Whom the command runs as, if not as the user who started regreen.
     owner: Option<u32>,
     dir: PathBuf,
-    /// The folder that holds the three folders of the workspace.
-    workspace: PathBuf,
+    /// The private home, where the command sees it.
     home: PathBuf,
+    /// What the command sees as `/tmp` too.
     tmp: PathBuf,
     readable: Vec<PathBuf>,
-    writable: Vec<PathBuf>,
+    writable: Vec<Bind>,
     shared: Vec<Share>,
     network: bool,
     logs: PathBuf,
@@ -273,9 +280,20 @@ struct Spec {
     file_size: Option<u64>,
 }
 
-/// A folder that the command sees at another place, which it cannot change.
+/// A folder, and where the command sees it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Bind {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+/// A folder of the user's that the command sees at another place. What it adds there stays in the workspace.
 #[derive(Debug, Serialize, Deserialize)]
 struct Share {
     from: PathBuf,
     to: PathBuf,
+    /// What earlier commands added, the latest first.
+    below: Vec<PathBuf>,
+    /// The folder for what it adds now.
+    own: PathBuf,
 }

@@ -6,42 +6,25 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, setfsgid, setfsuid, symlinkat, unlinkat};
 
-use super::{Share, Spec, sys};
-
-/// Whom commands run as when regreen runs as root: a user that owns nothing else. Root itself must not be in a
-/// box, since the kernel lets it write `/proc/sys` whatever its capabilities are. The number lies in none of
-/// the ranges that distributions and systemd hand out.
-const NOBODY: u32 = 61_000;
-
-/// Whom commands are to run as, `None` for the user who runs regreen.
-pub fn owner() -> Option<u32> {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    (Uid::effective().is_root() && covers(&map, NOBODY)).then_some(NOBODY)
-}
+use super::{Share, Spec};
+use crate::mounts::{NOBODY, give, mount_overlay, open_folder};
+use crate::sys;
+use crate::workspace::{UPPER, WORK};
 
 /// Whether any user may reach `path` and look into it.
 pub fn open_to_all(path: &Path) -> bool {
     let passable = |path: &Path| fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
     path.ancestors().all(|folder| passable(folder) || folder == path && folder.is_file())
-}
-
-/// Whether a `uid_map` knows `id`.
-fn covers(map: &str, id: u32) -> bool {
-    map.lines().any(|line| {
-        let mut fields = line.split_whitespace().map(|field| field.parse::<u32>().unwrap_or(0));
-        let (first, _, count) = (fields.next().unwrap_or(0), fields.next(), fields.next().unwrap_or(0));
-        id.checked_sub(first).is_some_and(|offset| offset < count)
-    })
 }
 
 /// Folders of the system that hold programs and libraries.
@@ -106,16 +89,16 @@ pub fn enter(spec: &Spec, owners: Option<&File>) -> Result<()> {
     system(&root, stage)?;
     etc_files(spec, stage)?;
     devices(&root, stage)?;
-    root.bind(&spec.tmp, Path::new("/tmp"), WRITABLE, owners)?;
+    root.bind_own(&spec.tmp, Path::new("/tmp"), owners)?;
     for path in &spec.readable {
         root.bind(path, path, READ_ONLY, None)?;
     }
-    for path in &spec.writable {
-        root.bind(path, path, WRITABLE, owners)?;
+    for bind in &spec.writable {
+        root.bind_own(&bind.from, &bind.to, owners)?;
     }
-    for (number, share) in spec.shared.iter().enumerate() {
+    for share in &spec.shared {
         // Where overlays cannot be had the command sees what is there and adds nothing.
-        if root.overlay(spec, share, number, owners).is_err() {
+        if root.overlay(spec, share, owners).is_err() {
             root.bind(&share.from, &share.to, READ_ONLY, None)?;
         }
     }
@@ -270,41 +253,45 @@ impl Root {
             File::from(openat(nix::fcntl::AT_FDCWD, from, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?);
         let place = self.place(to, source.metadata()?.is_dir())?;
         let tree = sys::clone_tree(source.as_fd())?;
-        match sys::set_mount(tree.as_fd(), flags, owners) {
-            Err(_) if owners.is_some() => {
-                // This file system cannot map owners: change them for good.
-                give(from)?;
-                sys::set_mount(tree.as_fd(), flags, None)?;
-            }
-            other => other?,
-        }
+        // What belongs to them on the disk needs no map.
+        let owners = owners.filter(|_| source.metadata().is_ok_and(|data| data.uid() != NOBODY));
+        sys::set_mount(tree.as_fd(), flags, owners)?;
         Ok(sys::attach_tree(tree.as_fd(), place.as_fd())?)
     }
 
+    /// Shows a folder of the workspace's, writable.
+    fn bind_own(&self, from: &Path, to: &Path, owners: Option<&File>) -> Result<()> {
+        if owners.is_some() {
+            if self.try_bind(from, to, WRITABLE, owners).is_ok() {
+                return Ok(());
+            }
+            // This file system cannot map owners: change them for good.
+            give(from)?;
+        }
+        self.bind(from, to, WRITABLE, None)
+    }
+
     /// Shows a share at its place with what the command adds to it on top, which stays in the workspace.
-    fn overlay(&self, spec: &Spec, share: &Share, number: usize, owners: Option<&File>) -> Result<()> {
-        let (workspace, below) = (Path::new("/.workspace"), Path::new("/.below"));
-        self.try_bind(&share.from, below, WRITABLE, owners)?;
-        self.try_bind(&spec.workspace, workspace, WRITABLE, owners)?;
-        let inside = |path: &Path| workspace.join(path.strip_prefix(&spec.workspace).unwrap_or(path));
-        let lower = self.place(below, true)?;
-        let upper = self.place(&inside(&share.to), true)?;
-        let work = self.place(&workspace.join(format!("overlay/{number}")), true)?;
-        // Links to descriptors: no path can hold a colon or be changed meanwhile.
-        let link = |end: &OwnedFd| format!("/proc/self/fd/{}", end.as_raw_fd());
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={},userxattr,index=off,metacopy=off",
-            link(&lower),
-            link(&upper),
-            link(&work)
-        );
-        let place = self.place(&share.to, true)?;
-        let plain = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    fn overlay(&self, spec: &Spec, share: &Share, owners: Option<&File>) -> Result<()> {
+        let own = PathBuf::from("/.own");
+        self.try_bind(&share.own, &own, WRITABLE, owners)?;
+        // The kernel wants these two on one mount.
+        let [upper, work] = [UPPER, WORK].map(|part| self.place(&own.join(part), true));
+        let (mut lowers, mut places) = (Vec::new(), vec![own]);
+        for (number, from) in share.below.iter().chain([&share.from]).enumerate() {
+            let place = PathBuf::from(format!("/.below{number}"));
+            self.try_bind(from, &place, WRITABLE, owners)?;
+            lowers.push(self.place(&place, true)?);
+            places.push(place);
+        }
+        let (upper, work) = (upper?, work?);
+        let shown = self.place(&share.to, true)?;
+        let link = format!("/proc/self/fd/{}", shown.as_raw_fd());
         // An overlay works on its layers as whoever mounted it, and root has no number on a mount that maps owners.
-        let mounted = as_owner(spec.owner, || mount_at("overlay", Path::new(&link(&place)), plain, &options));
+        let mounted = as_owner(spec.owner, || mount_overlay(&lowers, &upper, &work, Path::new(&link), ""));
         // The overlay keeps what it needs of these.
-        for path in [workspace, below] {
-            umount2(&within(&spec.logs, path), MntFlags::MNT_DETACH)?;
+        for place in places {
+            umount2(&within(&spec.logs, &place), MntFlags::MNT_DETACH)?;
         }
         mounted
     }
@@ -367,41 +354,4 @@ fn make(at: &OwnedFd, name: &Path, folder: bool) -> nix::Result<()> {
     }
     let new = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
     openat(at, name, new, Mode::from_bits_truncate(0o644)).map(drop)
-}
-
-/// Makes everything in a folder belong to the user whom commands run as.
-pub fn give(folder: &Path) -> Result<()> {
-    let top = open_folder(folder)?;
-    give_open(&top, 0)
-}
-
-fn give_open(folder: &OwnedFd, depth: usize) -> Result<()> {
-    use nix::dir::Dir;
-    /// Deeper than any path that programs can name.
-    const DEEPEST: usize = 2048;
-    let (user, group) = (Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)));
-    nix::unistd::fchown(folder, user, group)?;
-    if depth > DEEPEST {
-        return Ok(());
-    }
-    let mut entries = Dir::from_fd(folder.try_clone()?)?;
-    for entry in entries.iter() {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == c"." || name == c".." {
-            continue;
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(folder, name, flags, Mode::empty()) {
-            Ok(below) => give_open(&below, depth + 1)?,
-            Err(_) => nix::unistd::fchownat(folder, name, user, group, AtFlags::AT_SYMLINK_NOFOLLOW)?,
-        }
-    }
-    Ok(())
-}
-
-fn open_folder(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty())
-        .with_context(|| format!("failed to open {}", path.display()))
 }

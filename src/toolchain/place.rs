@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::workspace::read_beneath;
+use crate::workspace::{Tree, read_beneath};
 
 /// Of a source file at most this many bytes are read.
 const SOURCE: u64 = 4 << 20;
@@ -11,6 +11,8 @@ const SOURCE: u64 = 4 << 20;
 /// The folder that a tool ran in.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// The repository, where it can be read.
+    here: PathBuf,
     /// The repository, absolute, as the tool saw it; also under its canonical name.
     roots: Vec<PathBuf>,
     /// The folder, relative to the repository; empty for the root.
@@ -19,10 +21,10 @@ pub struct Place {
 
 impl Place {
     /// The folder `dir` of the repository at `tree`.
-    pub fn new(tree: &Path, dir: &str) -> Place {
-        let mut roots = vec![tree.to_owned()];
-        roots.extend(tree.canonicalize().ok().filter(|real| real != tree));
-        Place { roots, dir: dir.to_owned() }
+    pub fn new(tree: impl Into<Tree>, dir: &str) -> Place {
+        let Tree { here, seen } = tree.into();
+        let real = here.canonicalize().ok().filter(|real| *real != seen);
+        Place { here, roots: std::iter::once(seen).chain(real).collect(), dir: dir.to_owned() }
     }
 
     /// A path as a tool printed it (absolute, `file://`, or relative to the folder), relative to the
@@ -70,9 +72,9 @@ impl Place {
         read_beneath(self.tree(), located, SOURCE).ok()
     }
 
-    /// The repository, absolute.
+    /// The repository, where it can be read.
     pub fn tree(&self) -> &Path {
-        &self.roots[0]
+        &self.here
     }
 
     /// A path as a tool printed it, relative to the suite's folder: what test ids hold (their prefix comes

@@ -38,7 +38,7 @@ pub fn binaries(
         if names.as_ref().is_some_and(|names| names.ids.is_empty()) {
             continue;
         }
-        let mut command = if binary.has_harness(&fill.tree) {
+        let mut command = if binary.has_harness(&fill.tree.here) {
             let mut argv = vec![binary.executable.clone()];
             argv.extend(fill.all(&suite.profile.test.argv));
             argv.extend(names.map(|names| names.fill(&suite.profile.test.select)).unwrap_or_default());
@@ -48,7 +48,7 @@ pub fn binaries(
             let reads = Reads::Tests(Format::ExitCode, format!("{id} "));
             suite.invocation(vec![binary.executable.clone()], binary.dir.clone(), reads)
         };
-        command.env.extend(announced.environment(binary, &fill.tree));
+        command.env.extend(announced.environment(binary, &fill.tree.seen));
         commands.push(command);
     }
     commands.extend(announced.doctests(suite, fill, only));

@@ -17,7 +17,7 @@ use crate::process::Finished;
 use crate::task::{Task, TestFormat};
 use crate::text;
 use crate::verdict::{Exit, TestId};
-use crate::workspace::{open_beneath, read_beneath};
+use crate::workspace::{Tree, open_beneath, read_beneath};
 
 /// A toolchain recognised in a folder of the repository.
 #[derive(Clone, Debug)]
@@ -205,9 +205,9 @@ impl Suite {
     }
 
     /// The set-up commands that apply to the tree.
-    pub fn setup(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
+    pub fn setup(&self, tree: &Tree, launchers: &Path) -> Result<Vec<Invocation>> {
         let fill = self.fill(tree, launchers);
-        let listing = Listing::of(tree, &self.dir);
+        let listing = Listing::of(&tree.here, &self.dir);
         let mut commands = Vec::new();
         for step in &self.profile.setup {
             if let Some(when) = &step.when
@@ -227,12 +227,12 @@ impl Suite {
     }
 
     /// The build commands, in order; none for toolchains that build as they test.
-    pub fn build(&self, tree: &Path, launchers: &Path) -> Result<Vec<Invocation>> {
+    pub fn build(&self, tree: &Tree, launchers: &Path) -> Result<Vec<Invocation>> {
         let Some(build) = &self.profile.build else {
             return Ok(Vec::new());
         };
         if let Some(when) = &build.when
-            && !Listing::of(tree, &self.dir).holds(&self.dir, when)?
+            && !Listing::of(&tree.here, &self.dir).holds(&self.dir, when)?
         {
             return Ok(Vec::new());
         }
@@ -255,7 +255,7 @@ impl Suite {
     /// fresh folder.
     pub fn tests(
         &self,
-        tree: &Path,
+        tree: &Tree,
         built: &[Finished],
         only: Option<&BTreeSet<TestId>>,
         results: &Path,
@@ -296,7 +296,7 @@ impl Suite {
         &self,
         invocation: &Invocation,
         finished: &Finished,
-        tree: &Path,
+        tree: &Tree,
         results: &Path,
     ) -> Result<Parsed> {
         let place = Place::new(tree, &self.dir);
@@ -308,7 +308,7 @@ impl Suite {
                 ..Parsed::default()
             });
         };
-        let mut parsed = self.read_tests(*format, invocation, finished, &place, tree, results)?;
+        let mut parsed = self.read_tests(*format, invocation, finished, &place, &tree.here, results)?;
         parsed.complete &= matches!(finished.exit, Exit::Code(_));
         if !finished.exit.success() && (parsed.tests.is_empty() || !parsed.complete) {
             let said = compilers::read(self.profile.test.compiler, finished, &place)?;
@@ -469,16 +469,15 @@ impl Suite {
         Ok(selection)
     }
 
-    fn fill(&self, tree: &Path, launchers: &Path) -> Fill {
-        let dir = tree.join(&self.dir);
+    fn fill(&self, tree: &Tree, launchers: &Path) -> Fill {
         Fill {
-            workspace: rust::is_workspace(&dir),
+            workspace: rust::is_workspace(&tree.here.join(&self.dir)),
             words: vec![
-                ("{tree}", tree.display().to_string()),
-                ("{dir}", dir.display().to_string()),
+                ("{tree}", tree.seen.display().to_string()),
+                ("{dir}", tree.seen.join(&self.dir).display().to_string()),
                 ("{launchers}", launchers.display().to_string()),
             ],
-            tree: tree.to_owned(),
+            tree: tree.clone(),
         }
     }
 }
@@ -489,7 +488,7 @@ pub(super) struct Fill {
     words: Vec<(&'static str, String)>,
     workspace: bool,
     /// The repository.
-    pub(super) tree: PathBuf,
+    pub(super) tree: Tree,
 }
 
 impl Fill {

@@ -15,6 +15,7 @@ use crate::harness::write_launchers;
 use crate::process::{self, Command, Finished, Limits};
 use crate::task::Task;
 use crate::verdict::Outcome;
+use crate::workspace::Tree;
 
 /// A copy of a fixture, and what it takes to run it.
 pub(super) struct Trial {
@@ -70,7 +71,7 @@ impl Trial {
 
     /// Sets up, builds and tests; `None` when a program is missing and that is no mistake.
     pub async fn run(&self, only: Option<&[&str]>) -> Option<Said> {
-        let (tree, launchers) = (self.path("tree"), self.path("launchers"));
+        let (tree, launchers) = (Tree::from(self.path("tree").as_path()), self.path("launchers"));
         let only = only.map(|only| only.iter().map(ToString::to_string).collect::<BTreeSet<_>>());
         let mut said = Said { complete: true, ..Said::default() };
         for suite in &self.suites {
@@ -396,8 +397,10 @@ fn what_the_task_says_overrides_the_profile() {
     .unwrap();
     let (tree, profiles) = (trial.path("tree"), Profile::load(None).unwrap());
     let suites = detect(&tree, "", &profiles, &task).unwrap();
-    let setup: Vec<_> =
-        suites.iter().flat_map(|suite| suite.setup(&tree, Path::new("/l")).unwrap()).collect();
+    let setup: Vec<_> = suites
+        .iter()
+        .flat_map(|suite| suite.setup(&Tree::from(tree.as_path()), Path::new("/l")).unwrap())
+        .collect();
     assert_eq!(setup.len(), 1, "{setup:?}");
     assert_eq!((setup[0].argv[1].as_str(), setup[0].dir.as_str()), (tree.to_str().unwrap(), ""));
     assert_eq!(setup[0].env["GOFLAGS"], "-mod=mod");

@@ -38,7 +38,7 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
     let workspace = verifier.workshop.workspace()?;
     let results = verifier.workshop.scratch.results()?;
     for suite in &verifier.suites {
-        for invocation in suite.setup(&workspace.tree(), &verifier.launchers)? {
+        for invocation in suite.setup(&workspace.places(), &verifier.launchers)? {
             say(&format!("setting up: {}", text::clip(&invocation.argv.join(" "), 60)));
             let finished = verifier.run(&invocation, &workspace, &results, Phase::SetUp).await?;
             if !finished.exit.success() {
@@ -48,14 +48,14 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
         }
     }
     for suite in &verifier.suites {
-        for invocation in suite.build(&workspace.tree(), &verifier.launchers)? {
+        for invocation in suite.build(&workspace.places(), &verifier.launchers)? {
             say("building the base");
             if !verifier.run(&invocation, &workspace, &results, Phase::Test).await?.exit.success() {
                 break;
             }
         }
     }
-    verifier.workshop.keep(&workspace)?;
+    verifier.workshop.keep(workspace)?;
     Ok(None)
 }
 

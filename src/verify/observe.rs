@@ -51,7 +51,7 @@ impl Verifier {
         let mut run = blank();
         let results = self.workshop.scratch.results()?;
         for suite in &self.suites {
-            if suite.build(&workspace.tree(), &self.launchers)?.is_empty() {
+            if suite.build(&workspace.places(), &self.launchers)?.is_empty() {
                 self.observe_suite(suite, workspace, None, &mut run).await?;
             } else {
                 self.build(suite, workspace, &results, &mut run).await?;
@@ -93,9 +93,9 @@ impl Verifier {
         suite.sweep(&workspace.tree())?;
         let before = (run.tests.len(), run.diagnostics.len(), run.broken.len());
         let (mut short, mut well) = (None, true);
-        for invocation in suite.tests(&workspace.tree(), &built, only, &results, &self.launchers)? {
+        for invocation in suite.tests(&workspace.places(), &built, only, &results, &self.launchers)? {
             let finished = self.run(&invocation, workspace, &results, Phase::Test).await?;
-            let parsed = suite.read(&invocation, &finished, &workspace.tree(), &results)?;
+            let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
             well &= finished.exit.success();
             if !parsed.complete {
                 short = Some(format!("{}: its report is cut short", shown(&invocation)));
@@ -125,9 +125,9 @@ impl Verifier {
         run: &mut TestRun,
     ) -> Result<Option<Vec<Finished>>> {
         let mut built = Vec::new();
-        for invocation in suite.build(&workspace.tree(), &self.launchers)? {
+        for invocation in suite.build(&workspace.places(), &self.launchers)? {
             let finished = self.run(&invocation, workspace, results, Phase::Test).await?;
-            let parsed = suite.read(&invocation, &finished, &workspace.tree(), results)?;
+            let parsed = suite.read(&invocation, &finished, &workspace.places(), results)?;
             let failed = !finished.exit.success();
             note(run, &invocation, &finished, parsed)?;
             built.push(finished);

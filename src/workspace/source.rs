@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use git2::build::{CheckoutBuilder, RepoBuilder};
 use git2::{IndexEntry, IndexTime, ObjectType, Repository, Signature, Time, TreeWalkMode, TreeWalkResult};
 
-use super::{Scratch, Snapshot, copy_file, walk};
+use super::files::{copy_file, remove, walk};
+use super::{Scratch, Snapshot};
 use crate::task::Source;
 
 /// Takes `source` into `scratch`. A relative path is relative to `beside`. With `plain`, the folder need not
@@ -257,7 +258,7 @@ fn commit(root: &Path) -> Result<(String, usize)> {
     repository.commit(Some("HEAD"), &author, &author, "The base\n", &repository.find_tree(tree)?, &[])?;
     // Every workspace gets a copy: what the one commit does not need is copied for nothing.
     for idle in ["hooks", "logs", "info"] {
-        let _ = super::remove(&root.join(".git").join(idle));
+        let _ = remove(&root.join(".git").join(idle));
     }
     Ok((tree.to_string(), files))
 }

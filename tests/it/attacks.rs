@@ -106,7 +106,8 @@ async fn what_is_given_on_stdin_reaches_the_command_in_the_box_and_ends() {
         let given = Trial { input: b"key\nrest".to_vec(), ..Trial::new(level) };
         let finished = given.sh("read key; echo got $key; cat").await;
         assert_eq!(finished.stdout.excerpt(100).unwrap(), "got key\nrest", "{level}");
-        let finished = Trial::new(level).sh("cat; echo end").await;
+        let silent = Trial::new(level);
+        let finished = silent.sh("cat; echo end").await;
         assert_eq!(finished.stdout.excerpt(100).unwrap(), "end\n", "{level}");
     }
 }
