@@ -29,12 +29,12 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
     }
     let files = base_files(assignment)?;
     let results = verifier.workshop.scratch.results()?;
-    let tree = workspace.tree();
+    let tree = workspace.places();
     let input = json!({
         "key": assignment.secret.key_text(),
         "runner": suite.profile.name,
         "ids": ids,
-        "tree": tree,
+        "tree": tree.seen,
         "tests": files.tests,
         "own": files.names,
         "names": {},
@@ -67,7 +67,7 @@ fn command(assignment: &Assignment<'_>, records: &Path) -> Invocation {
     let mut argv = vec!["python3".to_owned(), if set { "-s" } else { "-I" }.to_owned(), "-B".to_owned()];
     argv.push(launcher.display().to_string());
     argv.extend(["--records".to_owned(), records.display().to_string()]);
-    argv.extend(["--tree".to_owned(), workspace.tree().display().to_string()]);
+    argv.extend(["--tree".to_owned(), workspace.places().seen.display().to_string()]);
     suite.invocation(argv, suite.dir.clone(), Reads::Messages)
 }
 
