@@ -15,7 +15,7 @@ use crate::prompt::{self, Material, Mode, Prompt, Repository, Templates};
 use crate::propose::{Ask, Proposal, Proposer};
 use crate::record::{Event, Outcome, Record};
 use crate::verdict::{Baseline, Evidence, Failure, FailureKind, Verdict};
-use crate::verify::{self, Trouble, Verifier};
+use crate::verify::{self, Composed, Trouble, Verifier};
 
 /// The longest that one proposer may take for one answer, if the budget allows it.
 const ANSWER: Duration = Duration::from_mins(30);
@@ -314,7 +314,7 @@ impl Run<'_> {
                 bail!("an answer without a candidate was to be read: {reason}")
             }
         };
-        let (product, left_out) = self.verifier.compose(&patch)?;
+        let Composed { product, left_out } = self.verifier.compose(&patch)?;
         if let Some(failure) = problem.or_else(|| nothing_left(&product, &left_out)) {
             // What fits of an answer that does not fit as a whole is no candidate: it must not look tried.
             self.note(Event::Judged { attempt, verdict: Verdict::Red(failure), seconds: 0.0 })?;
@@ -460,7 +460,7 @@ fn nothing_left(product: &Patch, left_out: &[String]) -> Option<Failure> {
 fn digest(attempt: &Attempt) -> String {
     let end = match (&attempt.verdict, &attempt.declined) {
         (Some(Verdict::Red(failure)), _) => failure.summary.clone(),
-        (Some(Verdict::Rejected { .. }), _) => "rejected".to_owned(),
+        (Some(verdict @ (Verdict::Rejected { .. } | Verdict::Inconclusive { .. })), _) => verdict.word(),
         (Some(Verdict::Green(_)), _) => "green".to_owned(),
         (None, Some(reason)) => reason.clone(),
         (None, None) => "no answer".to_owned(),

@@ -12,7 +12,7 @@ use crate::verdict::{Failure, Verdict};
 /// Rounds on one branch: a fresh candidate and two repairs.
 const ROUNDS: usize = 3;
 
-/// Candidates that reached for the verifier before the run stops.
+/// Candidates that were suspect, or could not be judged, before the run stops.
 const CHEATS: usize = 2;
 
 /// A rung of the ladder.
@@ -51,8 +51,15 @@ impl Attempt {
     pub fn failure(&self) -> Option<&Failure> {
         match &self.verdict {
             Some(Verdict::Red(failure)) => Some(failure),
-            Some(Verdict::Green(_) | Verdict::Rejected { .. }) | None => None,
+            Some(Verdict::Green(_) | Verdict::Rejected { .. } | Verdict::Inconclusive { .. }) | None => None,
         }
+    }
+}
+
+impl Attempt {
+    /// Whether the verifier found it suspect or could not judge it: neither a pass nor something to mend.
+    fn is_doubtful(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Rejected { .. } | Verdict::Inconclusive { .. }))
     }
 }
 
@@ -149,19 +156,17 @@ pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Dura
     if let Some(reason) = &last.declined {
         return climb(last.tier, tiers, &format!("{} has no candidate: {reason}", last.model));
     }
-    if matches!(last.verdict, Some(Verdict::Rejected { .. })) {
-        let cheats = attempts
-            .iter()
-            .filter(|attempt| matches!(attempt.verdict, Some(Verdict::Rejected { .. })))
-            .count();
-        return if cheats < CHEATS {
+    if last.is_doubtful() {
+        let doubtful = attempts.iter().filter(|attempt| attempt.is_doubtful()).count();
+        return if doubtful < CHEATS {
             decide(
                 Action::Fresh(last.tier),
-                "the candidate reached for the verifier: its context is discarded".into(),
+                "the candidate is suspect or could not be judged: its context is discarded".into(),
                 &["stop"],
             )
         } else {
-            decide(Action::GiveUp, format!("{cheats} candidates reached for the verifier"), &["ask afresh"])
+            let reason = format!("{doubtful} candidates were suspect or could not be judged");
+            decide(Action::GiveUp, reason, &["ask afresh"])
         };
     }
     if !tiers.get(last.tier).is_some_and(|tier| tier.reads_prompt) {

@@ -60,12 +60,14 @@ fn measured(baseline: &Baseline) -> String {
 fn judged(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Green(evidence) => format!(
-            "green: {} fixed, {} kept",
+            "green, {}: {} fixed, {} kept",
+            verdict.word(),
             count(evidence.fixed.len(), "target"),
             count(evidence.guards_kept, "guard")
         ),
         Verdict::Red(failure) => format!("red: {}", one_line(&failure.summary)),
-        Verdict::Rejected { violations } => format!("rejected: {}", list(violations, 3)),
+        Verdict::Rejected { violations } => format!("suspect: {}", list(violations, 3)),
+        Verdict::Inconclusive { reasons } => format!("inconclusive: {}", list(reasons, 3)),
     }
 }
 

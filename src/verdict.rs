@@ -146,19 +146,23 @@ impl TestRun {
         self.tests.get(id).map_or_else(|| self.outcome_within(id), |test| test.outcome)
     }
 
-    fn outcome_within(&self, id: &str) -> Outcome {
-        let inside = |other: &str| {
+    /// The tests that an id stands for: itself, or else those within it.
+    pub fn named_by<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a TestResult> {
+        let whole = self.tests.contains_key(id);
+        let inside = move |other: &str| {
             let rest = other.strip_prefix(id).unwrap_or_default();
             // pytest and folders, unittest, the JavaScript runners.
             ["::", "/", ".", " > "].iter().any(|mark| rest.starts_with(mark))
         };
-        let outcomes: BTreeSet<Outcome> = self
-            .tests
+        self.tests
             .range(id.to_owned()..)
-            .take_while(|(other, _)| other.starts_with(id))
-            .filter(|(other, _)| inside(other))
-            .map(|(_, test)| test.outcome)
-            .collect();
+            .take_while(move |(other, _)| other.starts_with(id))
+            .filter(move |(other, _)| if whole { *other == id } else { inside(other) })
+            .map(|(_, test)| test)
+    }
+
+    fn outcome_within(&self, id: &str) -> Outcome {
+        let outcomes: BTreeSet<Outcome> = self.named_by(id).map(|test| test.outcome).collect();
         [Outcome::Failed, Outcome::Passed, Outcome::Skipped]
             .into_iter()
             .find(|outcome| outcomes.contains(outcome))
@@ -228,6 +232,8 @@ pub enum FailureKind {
     DoesNotEnd,
     /// Green once and red on repetition.
     Unstable,
+    /// A held-out test or a black-box oracle fails. Nothing more is said: feedback would give the oracle away.
+    HeldOutFails,
 }
 
 impl Failure {
@@ -304,6 +310,12 @@ pub struct Evidence {
     pub runs: u32,
     /// The sandbox level that the runs had.
     pub sandbox: String,
+    /// How strong all this is.
+    #[serde(default)]
+    pub level: Level,
+    /// What each layer of the verifier found, in the order in which they ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<Layer>,
     /// Edits of protected files that were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
@@ -317,6 +329,91 @@ fn no_load(load: &f64) -> bool {
     *load == 0.0
 }
 
+/// A layer of the verifier: each can stop what those before it let pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerName {
+    /// The visible tests on the composed tree, by the ordinary runner.
+    Visible,
+    /// A static look at constructs that the patch introduces.
+    Static,
+    /// The visible tests again in a fresh checkout, attested where the suite allows it.
+    Attested,
+    /// Test bodies that end in a statement that must fail.
+    Poison,
+    /// Test bodies that expect a wrong value.
+    Perturb,
+    /// Tests under random names.
+    Alias,
+    /// Held-out tests, with secret decoys where they can be had.
+    HeldOut,
+    /// Black-box oracles.
+    Oracle,
+    /// The patch exactly as it was delivered: consistency, no evidence.
+    Delivered,
+}
+
+impl LayerName {
+    /// All, in the order in which they run.
+    pub const ALL: [LayerName; 9] = [
+        LayerName::Visible,
+        LayerName::Static,
+        LayerName::Attested,
+        LayerName::Poison,
+        LayerName::Perturb,
+        LayerName::Alias,
+        LayerName::HeldOut,
+        LayerName::Oracle,
+        LayerName::Delivered,
+    ];
+}
+
+impl std::fmt::Display for LayerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LayerName::Visible => "composed, visible tests",
+            LayerName::Static => "static look",
+            LayerName::Attested => "attested run",
+            LayerName::Poison => "poisoned controls",
+            LayerName::Perturb => "perturbed controls",
+            LayerName::Alias => "alias run",
+            LayerName::HeldOut => "held-out tests and decoys",
+            LayerName::Oracle => "black-box oracles",
+            LayerName::Delivered => "as delivered",
+        })
+    }
+}
+
+/// What a layer found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerResult {
+    /// Nothing against the patch.
+    Passed,
+    /// Something that lowers the level and decides nothing alone.
+    Flagged,
+    /// It stopped the patch.
+    Stopped,
+    /// It could not run, or was not asked for.
+    NotRun,
+}
+
+/// One layer's result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Layer {
+    /// Which.
+    pub name: LayerName,
+    /// What came out.
+    pub result: LayerResult,
+    /// In words: how much was tried, or why not.
+    pub detail: String,
+    /// Wall time.
+    pub seconds: f64,
+    /// The seeds of its random choices, told after the fact.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
+}
+
 /// The verifier's word on a candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "is")]
@@ -325,11 +422,48 @@ pub enum Verdict {
     Green(Evidence),
     /// It does not.
     Red(Failure),
-    /// The candidate tried to reach the verifier.
+    /// Suspect: the candidate reached for the verifier, or passes where no honest one can.
     Rejected {
-        /// What it tried, in sentences.
+        /// What speaks against it, in sentences.
         violations: Vec<String>,
     },
+    /// Evidence is missing or contradicts itself: never a pass and never a fail.
+    Inconclusive {
+        /// What is missing, in sentences.
+        reasons: Vec<String>,
+    },
+}
+
+impl Verdict {
+    /// The verdict in one word, with its level where it has one. `solved` needs an oracle beyond the visible tests.
+    pub fn word(&self) -> String {
+        match self {
+            Verdict::Green(evidence) if evidence.level >= Level::HeldOut => {
+                format!("solved ({})", evidence.level)
+            }
+            Verdict::Green(evidence) => format!("passes-visible ({})", evidence.level),
+            Verdict::Red(_) => "not-solved".to_owned(),
+            Verdict::Rejected { .. } => "suspect".to_owned(),
+            Verdict::Inconclusive { .. } => "inconclusive".to_owned(),
+        }
+    }
+
+    /// The level of a pass.
+    pub fn level(&self) -> Option<Level> {
+        match self {
+            Verdict::Green(evidence) => Some(evidence.level),
+            Verdict::Red(_) | Verdict::Rejected { .. } | Verdict::Inconclusive { .. } => None,
+        }
+    }
+
+    /// Why it is no pass, in sentences.
+    pub fn reasons(&self) -> Vec<String> {
+        match self {
+            Verdict::Green(_) => Vec::new(),
+            Verdict::Red(failure) => vec![failure.summary.clone()],
+            Verdict::Rejected { violations: reasons } | Verdict::Inconclusive { reasons } => reasons.clone(),
+        }
+    }
 }
 
 #[cfg(test)]

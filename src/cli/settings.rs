@@ -210,6 +210,7 @@ impl Settings {
             launchers,
             setup_network: self.args.setup_network == Switch::On,
             deadline: self.args.deadline,
+            held_out: None,
         };
         let tiers = 0..self.models.len();
         let proposers = tiers.map(|tier| self.proposer(tier, &ledger.records)).collect::<Result<_>>()?;

@@ -54,6 +54,6 @@ async fn ask(linter: &Linter, suite: &Suite, verifier: &Verifier) -> Result<Opti
         return Ok(Some(Advice::Offers(found)));
     }
     let patch = workspace.changes(&verifier.workshop.snapshot)?;
-    let (patch, _) = verifier.compose(&patch)?;
+    let patch = verifier.compose(&patch)?.product;
     Ok((!patch.is_empty()).then(|| Advice::Changes(linter.argv.join(" "), patch)))
 }

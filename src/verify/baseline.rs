@@ -8,8 +8,9 @@ use anyhow::Result;
 use regex::Regex;
 use serde::Deserialize;
 
+use super::assess::{RUN, assess, failure, is_synthetic};
 use super::observe::Phase;
-use super::{RUN, Say, Verifier, assess, count, failure, is_synthetic};
+use super::{Say, Verifier, count};
 use crate::process;
 use crate::record::Cause;
 use crate::text;

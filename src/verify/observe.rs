@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Verifier, is_synthetic};
+use super::Verifier;
+use super::assess::is_synthetic;
 use crate::diagnostic::Severity;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;

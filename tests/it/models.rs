@@ -266,6 +266,7 @@ pub async fn ask_in(
         launchers: folder.path().to_owned(),
         setup_network: false,
         deadline: None,
+        held_out: None,
     };
     let failure = Failure {
         kind: FailureKind::TargetsFail,

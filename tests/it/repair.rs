@@ -31,6 +31,7 @@ fn verifier(task: Task, repository: &Path, folder: &Path) -> Verifier {
         launchers,
         setup_network: false,
         deadline: None,
+        held_out: None,
     }
 }
 
@@ -77,7 +78,9 @@ async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>)
                 let verdict = verifier.judge(&baseline, &patch, &say).await.unwrap();
                 match verdict {
                     Verdict::Red(red) => failure = red,
-                    Verdict::Green(_) | Verdict::Rejected { .. } => return (attempt, Ok(verdict)),
+                    Verdict::Green(_) | Verdict::Rejected { .. } | Verdict::Inconclusive { .. } => {
+                        return (attempt, Ok(verdict));
+                    }
                 }
             }
             Proposal::Nothing { reason, permanent, .. } => {

@@ -1,0 +1,140 @@
+//! Held-out tests are laid over the composed tree and run apart. Where test bodies can be perturbed, each held-out
+//! test is a *decoy* with even odds: a secret fair coin says whether it expects the true or a wrong value, in one
+//! process with all the others, and a second process has the coins the other way round. Whoever forges results
+//! without computing them must guess every coin. Nothing but *that* a held-out test failed is told, since feedback
+//! gives an oracle away.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::attest::{Secret, Variant};
+use super::controls::{Attested, Choice};
+use super::judge::{Finding, Judging};
+use super::{count, plain};
+use crate::verdict::{FailureKind, Level, Outcome, TestId, TestRun};
+use crate::workspace::Workspace;
+
+impl Judging<'_> {
+    /// The held-out tests, if there are any.
+    pub(super) async fn held_out(&mut self) -> Result<Finding> {
+        let Some(files) = &self.verifier.held_out else {
+            return Ok(Finding::NotRun("none were given".to_owned()));
+        };
+        (self.say)("running held-out tests");
+        let mut workspace = match self.laid_over(files)? {
+            Ok(workspace) => workspace,
+            Err(finding) => return Ok(finding),
+        };
+        if self.level < Level::Attested {
+            return self.held_out_observed(&workspace).await;
+        }
+        let said = self.attest(&workspace, Variant::Plain, Choice::default()).await?;
+        let vectors = self.fresh(&said.all.run);
+        if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
+            return Ok(finding);
+        }
+        let (heads, tails) = toss(&vectors)?;
+        let mut decoys = BTreeSet::new();
+        for alter in [&heads, &tails] {
+            if alter.is_empty() {
+                continue;
+            }
+            workspace = match self.laid_over(files)? {
+                Ok(workspace) => workspace,
+                Err(finding) => return Ok(finding),
+            };
+            let choice = Choice { only: Some(&vectors), alter: Some(alter) };
+            let said = self.attest(&workspace, Variant::Perturb, choice).await?;
+            let altered: BTreeSet<TestId> = said.all.altered.intersection(alter).cloned().collect();
+            if let Some(finding) = judge_decoys(&said, &altered) {
+                return Ok(finding);
+            }
+            if let Some(finding) = judge_true(&said, &vectors, alter) {
+                return Ok(finding);
+            }
+            decoys.extend(altered);
+        }
+        let tests = count(vectors.len(), "held-out test");
+        if decoys.is_empty() {
+            return Ok(Finding::Passed(format!("{tests} passed; none could be made a decoy")));
+        }
+        self.level = Level::HeldOut;
+        let n = decoys.len();
+        Ok(Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n))))
+    }
+
+    /// The candidate with the held-out files on top.
+    fn laid_over(&self, files: &crate::patch::Patch) -> Result<Result<Workspace, Finding>> {
+        let workspace = match self.workspace()? {
+            Ok(workspace) => workspace,
+            Err(failure) => return Ok(Err(Finding::red(failure))),
+        };
+        Ok(match workspace.apply(files) {
+            Ok(()) => Ok(workspace),
+            Err(error) => Err(Finding::inconclusive(format!(
+                "the held-out files cannot be laid over the tree: {error:#}"
+            ))),
+        })
+    }
+
+    /// Where the suite cannot be attested, the ordinary runner tells, and may be deceived.
+    async fn held_out_observed(&mut self, workspace: &Workspace) -> Result<Finding> {
+        let run = self.verifier.observe(workspace, None).await?;
+        let vectors = self.fresh(&run);
+        if vectors.is_empty() {
+            return Ok(nothing_ran());
+        }
+        let failed = vectors.iter().filter(|id| run.outcome(id) != Outcome::Passed).count();
+        if failed > 0 || !run.broken.is_empty() {
+            return Ok(fails(failed.max(1)));
+        }
+        let tests = count(vectors.len(), "held-out test");
+        Ok(Finding::Passed(format!("{tests} passed, by the word of the ordinary runner alone")))
+    }
+
+    /// The tests that the held-out files brought: those that the visible run does not know.
+    fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
+        run.tests.keys().filter(|id| !self.visible.tests.contains_key(*id)).cloned().collect()
+    }
+}
+
+/// Whether every held-out test that was not made a decoy passed.
+fn judge_true(said: &Attested, vectors: &BTreeSet<TestId>, altered: &BTreeSet<TestId>) -> Option<Finding> {
+    if !said.all.contradictions.is_empty() {
+        return Some(Finding::suspect(vec!["results of held-out tests contradict themselves".to_owned()]));
+    }
+    if vectors.is_empty() {
+        return Some(nothing_ran());
+    }
+    let failed = vectors.difference(altered).filter(|id| !said.covers(id)).count();
+    (failed > 0).then(|| fails(failed))
+}
+
+/// Whether every decoy failed.
+fn judge_decoys(said: &Attested, altered: &BTreeSet<TestId>) -> Option<Finding> {
+    let passed = altered.iter().filter(|id| said.all.run.outcome(id) == Outcome::Passed).count();
+    let tests = count(passed, "held-out test");
+    (passed > 0).then(|| Finding::suspect(vec![format!("{tests} that expects a wrong value passed")]))
+}
+
+fn nothing_ran() -> Finding {
+    Finding::inconclusive("no held-out test came to run".to_owned())
+}
+
+fn fails(failed: usize) -> Finding {
+    let verb = if failed == 1 { "does" } else { "do" };
+    let summary = format!("{} {verb} not pass", count(failed, "held-out test"));
+    Finding::red(plain(FailureKind::HeldOutFails, summary))
+}
+
+/// A fair coin for every test.
+fn toss(vectors: &BTreeSet<TestId>) -> Result<(BTreeSet<TestId>, BTreeSet<TestId>)> {
+    let mut draw = Secret::fresh()?.draw();
+    Ok(vectors.iter().cloned().partition(|_| draw.coin()))
+}
+
+/// The chance to guess so many fair coins.
+fn odds(n: usize) -> f64 {
+    0.5_f64.powi(i32::try_from(n).unwrap_or(i32::MAX))
+}

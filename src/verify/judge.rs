@@ -1,0 +1,303 @@
+//! Judging sends a composed candidate through the layers of the verifier, cheapest first, until one stops it. What
+//! is left is green, at the level that the layers reached: [`LayerName`] and [`Level`] say what they are. Layers
+//! that a suite does not allow lower the level and refuse nobody.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::assess::{assess, assess_targets, broken_guards, caveats, is_synthetic, plain};
+use super::{Say, Verifier, count};
+use crate::patch::Patch;
+use crate::verdict::{
+    Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId, TestRun,
+    Verdict,
+};
+use crate::workspace::Workspace;
+
+/// Below this many seconds a full run of the base's tests is not preceded by a run of the targets alone.
+const QUICK: f64 = 2.0;
+
+/// What is to be judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// What the base says.
+    pub baseline: &'a Baseline,
+    /// The candidate's product part, as [`Verifier::compose`] made it.
+    pub product: &'a Patch,
+    /// The whole candidate, where it holds more than that.
+    pub delivered: Option<&'a Patch>,
+}
+
+/// A verdict, and what each layer said on the way to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The layers that ran, in order; the last one may have stopped the candidate.
+    pub layers: Vec<Layer>,
+}
+
+/// What one layer found.
+pub(super) enum Finding {
+    /// Nothing against the candidate; in words, what was tried.
+    Passed(String),
+    /// Something that is no proof.
+    Flagged(String),
+    /// It cannot run here, and why.
+    NotRun(String),
+    /// The verdict.
+    Stop(Verdict),
+}
+
+impl Finding {
+    pub(super) fn red(failure: Failure) -> Finding {
+        Finding::Stop(Verdict::Red(failure))
+    }
+
+    pub(super) fn suspect(violations: Vec<String>) -> Finding {
+        Finding::Stop(Verdict::Rejected { violations })
+    }
+
+    pub(super) fn inconclusive(reason: String) -> Finding {
+        Finding::Stop(Verdict::Inconclusive { reasons: vec![reason] })
+    }
+}
+
+/// A candidate on its way through the layers.
+pub(super) struct Judging<'a> {
+    pub(super) verifier: &'a Verifier,
+    pub(super) case: Case<'a>,
+    pub(super) say: Say<'a>,
+    pub(super) evidence: Evidence,
+    /// The first full run by the ordinary runner.
+    pub(super) visible: TestRun,
+    /// The level that the layers so far reached.
+    pub(super) level: Level,
+    /// Targets that failed as they must when their bodies were changed.
+    pub(super) controlled: BTreeSet<TestId>,
+    /// Seeds of the present layer.
+    pub(super) seeds: Vec<u64>,
+}
+
+impl Verifier {
+    /// Judges a candidate that [`Verifier::compose`] has composed.
+    pub async fn judge(&self, baseline: &Baseline, product: &Patch, say: Say<'_>) -> Result<Verdict> {
+        Ok(self.examine(Case { baseline, product, delivered: None }, say).await?.verdict)
+    }
+
+    /// Likewise, and tells what each layer said.
+    pub async fn examine(&self, case: Case<'_>, say: Say<'_>) -> Result<Judgement> {
+        let evidence = Evidence { sandbox: self.sandbox.level.to_string(), ..Evidence::default() };
+        let mut judging = Judging {
+            verifier: self,
+            case,
+            say,
+            evidence,
+            visible: TestRun::default(),
+            level: Level::Composed,
+            controlled: BTreeSet::new(),
+            seeds: Vec::new(),
+        };
+        for name in LayerName::ALL {
+            let start = Instant::now();
+            let finding = judging.layer(name).await?;
+            if let Some(verdict) = judging.note(name, finding, start) {
+                return Ok(Judgement { verdict, layers: judging.evidence.layers });
+            }
+        }
+        Ok(judging.green())
+    }
+
+    /// Whether a candidate passes one full run; for minimising, where the result is judged once more.
+    pub async fn passes(&self, baseline: &Baseline, product: &Patch, say: Say<'_>) -> Result<bool> {
+        let workspace = self.workshop.workspace()?;
+        if workspace.apply(product).is_err() {
+            return Ok(false);
+        }
+        let case = Case { baseline, product, delivered: None };
+        let mut evidence = Evidence::default();
+        Ok(self.run_round(case, &workspace, 1, &mut evidence, say).await?.is_ok())
+    }
+
+    /// Builds a candidate, and runs no test unless the toolchain builds as it tests: how far a proposer that
+    /// searches has come.
+    pub async fn build_only(&self, candidate: &Patch) -> Result<TestRun> {
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        self.observe_build(&workspace).await
+    }
+
+    /// One round of the ordinary runner in one workspace: the run when it is green.
+    async fn run_round(
+        &self,
+        case: Case<'_>,
+        workspace: &Workspace,
+        round: u32,
+        evidence: &mut Evidence,
+        say: Say<'_>,
+    ) -> Result<Result<TestRun, Failure>> {
+        let baseline = case.baseline;
+        let named: BTreeSet<TestId> =
+            baseline.targets.iter().filter(|id| !is_synthetic(id)).cloned().collect();
+        if round == 1
+            && baseline.run.seconds > QUICK
+            && !named.is_empty()
+            && named.len() < baseline.guards.len()
+        {
+            say("running the failing tests");
+            let run = self.observe(workspace, Some(&named)).await?;
+            if let Some(failure) = assess_targets(baseline, &run) {
+                return Ok(Err(failure));
+            }
+        }
+        say(if round == 1 { "running all tests" } else { "confirming in a fresh checkout" });
+        let mut run = self.observe(workspace, None).await?;
+        let broken = broken_guards(baseline, &run);
+        if !broken.is_empty() && run.built && broken.len() <= 20 {
+            say("running broken tests again, alone");
+            self.rerun_alone(case.product, &broken, &mut run, evidence).await?;
+        }
+        Ok(assess(baseline, &run).map_or(Ok(run), Err))
+    }
+
+    /// Tests with time limits of their own flip under load: a guard that turned red counts only if it is red
+    /// again when it runs alone.
+    async fn rerun_alone(
+        &self,
+        product: &Patch,
+        broken: &BTreeSet<TestId>,
+        run: &mut TestRun,
+        evidence: &mut Evidence,
+    ) -> Result<()> {
+        // In a fresh workspace: what the first run left there must not help.
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(product)?;
+        let again = self.observe(&workspace, Some(broken)).await?;
+        for id in broken {
+            // A guard that breaks in both rounds is broken by the candidate, however it does alone.
+            let before = evidence.rerun_alone.contains(id);
+            if let Some(passed) =
+                again.tests.get(id).filter(|test| test.outcome == Outcome::Passed && !before)
+            {
+                run.tests.insert(id.clone(), passed.clone());
+                evidence.rerun_alone.insert(id.clone());
+                evidence.load = run.load;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Judging<'_> {
+    async fn layer(&mut self, name: LayerName) -> Result<Finding> {
+        match name {
+            LayerName::Visible => self.visible().await,
+            LayerName::Static => Ok(Finding::NotRun("not asked for".to_owned())),
+            LayerName::Attested => self.attested().await,
+            LayerName::Poison => self.poisoned().await,
+            LayerName::Perturb => self.perturbed().await,
+            LayerName::Alias => self.aliased().await,
+            LayerName::HeldOut => self.held_out().await,
+            LayerName::Oracle => Ok(Finding::NotRun("the task has none".to_owned())),
+            LayerName::Delivered => self.delivered().await,
+        }
+    }
+
+    /// Writes down what a layer found; the verdict, if it stops the candidate.
+    fn note(&mut self, name: LayerName, finding: Finding, start: Instant) -> Option<Verdict> {
+        let (result, detail, stop) = match finding {
+            Finding::Passed(detail) => (LayerResult::Passed, detail, None),
+            Finding::Flagged(detail) => (LayerResult::Flagged, detail, None),
+            Finding::NotRun(detail) => (LayerResult::NotRun, detail, None),
+            Finding::Stop(verdict) => (LayerResult::Stopped, verdict.reasons().join("; "), Some(verdict)),
+        };
+        let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        let seeds = std::mem::take(&mut self.seeds);
+        self.evidence.layers.push(Layer { name, result, detail, seconds, seeds });
+        stop
+    }
+
+    /// A fresh checkout with the candidate; or why there is none.
+    pub(super) fn workspace(&self) -> Result<Result<Workspace, Failure>> {
+        let workspace = self.verifier.workshop.workspace()?;
+        Ok(match workspace.apply(self.case.product) {
+            Ok(()) => Ok(workspace),
+            Err(error) => {
+                Err(plain(FailureKind::DoesNotApply, format!("the patch does not apply: {error:#}")))
+            }
+        })
+    }
+
+    /// The visible tests by the ordinary runner, whose messages make the best feedback.
+    async fn visible(&mut self) -> Result<Finding> {
+        self.round(1).await
+    }
+
+    /// One round of the ordinary runner.
+    pub(super) async fn round(&mut self, round: u32) -> Result<Finding> {
+        let workspace = match self.workspace()? {
+            Ok(workspace) => workspace,
+            Err(failure) => return Ok(Finding::red(failure)),
+        };
+        let ran = self.verifier.run_round(self.case, &workspace, round, &mut self.evidence, self.say).await?;
+        Ok(match ran {
+            Ok(run) => {
+                let passed = run.with(Outcome::Passed).len();
+                self.evidence.runs = round;
+                self.visible = run;
+                Finding::Passed(format!("{} passed in a fresh checkout", count(passed, "test")))
+            }
+            Err(failure) if round == 1 => Finding::red(failure),
+            Err(failure) => Finding::red(unstable(failure)),
+        })
+    }
+
+    /// The patch as it was delivered, its own tests included, must not fail either; that it passes proves nothing.
+    async fn delivered(&mut self) -> Result<Finding> {
+        let Some(delivered) = self.case.delivered else {
+            return Ok(Finding::NotRun("nothing was left out".to_owned()));
+        };
+        let workspace = self.verifier.workshop.workspace()?;
+        if let Err(error) = workspace.apply(delivered) {
+            return Ok(Finding::Flagged(format!("as delivered the patch does not apply: {error:#}")));
+        }
+        (self.say)("running the patch as it was delivered");
+        let run = self.verifier.observe(&workspace, None).await?;
+        let failing: Vec<TestId> = run
+            .with(Outcome::Failed)
+            .into_iter()
+            .filter(|id| !self.case.baseline.flaky.contains(id) && !self.case.baseline.unrelated.contains(id))
+            .collect();
+        if failing.is_empty() && run.broken.is_empty() {
+            let passed = count(run.with(Outcome::Passed).len(), "test");
+            return Ok(Finding::Passed(format!("{passed} passed, the patch's own included")));
+        }
+        let names = crate::text::list(&failing, 3);
+        Ok(Finding::Flagged(format!("as delivered, with its own edits of tests, it fails: {names}")))
+    }
+
+    /// What no layer stopped.
+    fn green(mut self) -> Judgement {
+        let baseline = self.case.baseline;
+        let flagged = self
+            .evidence
+            .layers
+            .iter()
+            .any(|layer| layer.name == LayerName::Static && layer.result == LayerResult::Flagged);
+        self.evidence.level = if flagged { self.level.min(Level::Attested) } else { self.level };
+        self.evidence.fixed = baseline.targets.clone();
+        self.evidence.guards_kept = baseline.guards.len();
+        self.evidence.caveats = caveats(baseline, &self.evidence, self.case.product);
+        let layers = self.evidence.layers.clone();
+        Judgement { verdict: Verdict::Green(self.evidence), layers }
+    }
+}
+
+/// Green once, then red.
+pub(super) fn unstable(mut failure: Failure) -> Failure {
+    failure.kind = FailureKind::Unstable;
+    failure.summary = format!("green once, then red on repetition: {}", failure.summary);
+    failure
+}
