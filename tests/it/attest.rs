@@ -56,6 +56,7 @@ impl Yard {
             launchers,
             setup_network: false,
             deadline: Some(60),
+            held_out: None,
         };
         Some(Yard { folder, verifier })
     }
