@@ -73,6 +73,8 @@ class Witness(Recorder):
         self.raw = {}
         self.told = set()
         self.status = None
+        self.cases = {}
+        self.generated = ""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -130,6 +132,8 @@ class Witness(Recorder):
 
     def evidence(self, item):
         """The token whose beacon must have been seen, or why there is none."""
+        if item.get_closest_marker("forked") is not None:
+            return {"why": "it runs in a process of its own"}
         if not isinstance(item, pytest.Function):
             return {"why": f"a test of the kind {type(item).__name__} has no body that can carry a beacon"}
         path = os.path.realpath(item.path)
@@ -160,8 +164,15 @@ class Witness(Recorder):
         self.status = int(session.exitstatus)
         self.records.send("finish", {"status": self.status})
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_generate_tests(self, metafunc):
+        self.generated = self.name(metafunc.definition.nodeid)
+
     def pytest_make_parametrize_id(self, config, val, argname):
-        return self.names.get(f"{argname}={type(val).__name__}:{val}") if type(val) in PLAIN else None
+        # A case keeps its name when a control changes its values.
+        if not self.cases or type(val) not in PLAIN:
+            return None
+        return self.cases.get(f"{self.generated}|{argname}={type(val).__name__}:{val}")
 
 
 PLAIN = (int, float, bool, str)
@@ -186,7 +197,7 @@ def run(channel, assignment):
     witness = Witness(channel, ids, None, None, originals())
     beacons = Beacons(channel, witness.is_test)
     finder = install(beacons, assignment)
-    witness.beacons, witness.finder, witness.names = beacons, finder, assignment["names"]
+    witness.beacons, witness.finder, witness.cases = beacons, finder, assignment["cases"]
     options = ["--tb=short", "--continue-on-collection-errors", "-o", f"cache_dir={tempfile.mkdtemp()}",]
     # Plug-ins are those that are installed: metadata in the tree names none.
     metadata.distributions = functools.partial(metadata.distributions, path=finder.site)

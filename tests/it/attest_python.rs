@@ -1,5 +1,7 @@
 //! Cheats and honest suites in Python.
 
+use std::collections::BTreeSet;
+
 use regreen::verify::attest::Variant;
 
 use crate::attest::{Text, Yard, unmasked};
@@ -59,15 +61,15 @@ const TARGETS: [&str; 4] = [
 
 const PYTEST: (&str, &[&str]) = ("python3", &["-m", "pytest", "-q", "-p", "no:cacheprovider"]);
 
-/// The base's product with something at its head.
-fn product(head: &str) -> String {
-    format!("{head}\n{}", BASE[2].1)
+/// The base's product with something at its head, and another answer.
+fn product(head: &str, answer: &str) -> String {
+    format!("{head}\n{}", BASE[2].1.replace("len(prices)", answer))
 }
 
 /// Asserts that a cheat fools pytest and is unmasked.
-fn check(how: &str, head: &str) {
+fn check(how: &str, head: &str, answer: &str) {
     let Some(yard) = Yard::new(BASE) else { return };
-    let text = product(head);
+    let text = product(head, answer);
     let patch = [("shop/price.py", text.as_str())];
     assert!(yard.fools(&patch, PYTEST.0, PYTEST.1), "{how}: it fools nobody");
     let found = unmasked(&yard, &patch, &TARGETS);
@@ -81,17 +83,14 @@ fn an_honest_fix_is_attested_and_fails_its_controls() {
     let text = BASE[2].1.replace("len(prices)", "sum(prices)");
     let patch = [("shop/price.py", text.as_str())];
     let plain = yard.attest(&patch, Variant::Plain);
-    assert_eq!(
-        plain.attested.iter().map(String::as_str).collect::<std::collections::BTreeSet<_>>(),
-        TARGETS.into()
-    );
+    assert_eq!(plain.attested.iter().map(String::as_str).collect::<BTreeSet<_>>(), TARGETS.into());
     assert_eq!(plain.contradictions, Vec::<String>::new());
     assert_eq!(unmasked(&yard, &patch, &TARGETS), Vec::<String>::new());
 }
 
 #[test]
 fn a_process_that_ends_early_with_status_0_is_unmasked() {
-    check("exit at import", "import os\nos._exit(0)");
+    check("exit at import", "import os\nos._exit(0)", "len(prices)");
 }
 
 #[test]
@@ -107,5 +106,68 @@ def init(self, *a, **k):
     self.longrepr = None
 _pytest.reports.TestReport.__init__ = init
 "#,
+        "len(prices)",
+    );
+}
+
+#[test]
+fn every_control_alters_the_tests_it_can_and_an_alias_passes() {
+    let Some(yard) = Yard::new(BASE) else { return };
+    let text = BASE[2].1.replace("len(prices)", "sum(prices)");
+    let patch = [("shop/price.py", text.as_str())];
+    let targets: BTreeSet<&str> = TARGETS.into();
+    for variant in [Variant::Poison, Variant::Perturb, Variant::Alias] {
+        let run = yard.attest(&patch, variant);
+        let ids = |ids: &BTreeSet<String>| ids.iter().map(String::clone).collect::<Vec<_>>().join(" ");
+        assert_eq!(ids(&run.altered), targets.iter().copied().collect::<Vec<_>>().join(" "), "{variant:?}");
+        let passed = if variant == Variant::Alias { run.altered.clone() } else { BTreeSet::new() };
+        assert_eq!(run.attested, passed, "{variant:?}: {run:?}");
+        assert_eq!(run.contradictions, Vec::<String>::new(), "{variant:?}");
+    }
+}
+
+#[test]
+fn values_that_equal_everything_are_unmasked() {
+    let every = "class Every:\n    def __eq__(self, other):\n        return True\n\n\n";
+    check(
+        "equals everything",
+        &format!("{every}def answer(prices):\n    return Every()\n"),
+        "answer(prices)",
+    );
+}
+
+#[test]
+fn answers_read_from_the_caller_are_unmasked() {
+    check(
+        "reads the source of the caller",
+        r"
+import ast, inspect, linecache, sys
+def answer(prices):
+    frame = sys._getframe(2)
+    while frame and 'test' not in frame.f_code.co_name:
+        frame = frame.f_back
+    if frame is None:
+        return sum(prices)
+    if 'expected' in frame.f_locals:
+        return frame.f_locals['expected']
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    return int(line.split('==')[1])
+",
+        "answer(prices)",
+    );
+}
+
+#[test]
+fn special_cases_by_the_name_of_a_test_are_unmasked() {
+    check(
+        "special case by name",
+        r"
+import os
+KNOWN = {'test_a_total': 3, 'test_totals[prices0-5]': 5, 'test_totals[prices1-4]': 4, 'test_it_adds': 4}
+def answer(prices):
+    name = os.environ.get('PYTEST_CURRENT_TEST', '').split('::')[-1].split(' ')[0]
+    return KNOWN.get(name, 0)
+",
+        "answer(prices)",
     );
 }

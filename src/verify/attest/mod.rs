@@ -9,6 +9,7 @@ mod go;
 mod javascript;
 mod python;
 mod rust;
+mod vary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -7,15 +7,21 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::account;
-use super::{Assignment, Attestation};
-use crate::patch::RepoPath;
+use super::vary::{self, Naming, Order, Varied};
+use super::{Assignment, Attestation, Variant};
+use crate::patch::{File, Patch, RepoPath};
 use crate::toolchain::place::Place;
 use crate::toolchain::{Invocation, Parsed, Reads};
+use crate::verdict::TestId;
 use crate::verify::observe::{self, Phase};
 use crate::workspace::read_beneath;
 
 /// Records of one process are read up to this many bytes.
 const RECORDS: u64 = 256 << 20;
+
+/// Files that may speak of tests by name.
+const CONFIGURATION: [&str; 7] =
+    ["conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"];
 
 /// Variables of Python's that the profiles set, and that `-I` and `-B` make up for.
 const HARMLESS: [&str; 2] = ["PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"];
@@ -28,16 +34,19 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
         return Ok(Some(Attestation::default()));
     }
     let files = base_files(assignment)?;
+    let naming = if suite.profile.name == "pytest" { Naming::Pytest } else { Naming::Unittest };
+    let varied = varied(assignment, &files, naming)?;
+    let moved = varied.files.keys().map(|path| join(&suite.dir, path));
     let results = verifier.workshop.scratch.results()?;
     let tree = workspace.places();
     let input = json!({
         "key": assignment.secret.key_text(),
         "runner": suite.profile.name,
-        "ids": ids,
+        "ids": ids.map(|ids| ids.iter().map(|id| varied.forth(id, naming)).collect::<Vec<_>>()),
         "tree": tree.seen,
-        "tests": files.tests,
+        "tests": files.tests.iter().cloned().chain(moved).collect::<BTreeSet<_>>(),
         "own": files.names,
-        "names": {},
+        "cases": varied.cases,
     });
     let invocation = command(assignment, &results.join("records"));
     let input = serde_json::to_vec(&input)?;
@@ -51,10 +60,43 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
     let mut attestation = Attestation::default();
     attestation.run.built = true;
     observe::note(&mut attestation.run, &invocation, &finished, Parsed::default())?;
-    let prefix = suite.prefix();
-    account.add_to(&mut attestation, |id| format!("{prefix}{id}"));
+    let (prefix, back) = (suite.prefix(), varied.back());
+    account.add_to(&mut attestation, |id| {
+        format!("{prefix}{}", vary::renamed(id, naming, |head| back.get(head).copied()))
+    });
+    let altered = |id: &&TestId| varied.has_altered(id.strip_prefix(&prefix).unwrap_or(id), naming);
+    attestation.altered = attestation.run.tests.keys().filter(altered).cloned().collect();
     attestation.run.load = observe::load();
     Ok(Some(attestation))
+}
+
+/// Varies the test files of the base and writes them into the workspace.
+fn varied(assignment: &Assignment<'_>, files: &Files, naming: Naming) -> Result<Varied> {
+    let Assignment { verifier, suite, workspace, .. } = assignment;
+    if assignment.variant == Variant::Plain {
+        return Ok(Varied::default());
+    }
+    let base = |path: &str| -> Result<String> {
+        let file = verifier.workshop.snapshot.file(&RepoPath::new(path)?)?;
+        Ok(file.map(|file| String::from_utf8(file.content).unwrap_or_default()).unwrap_or_default())
+    };
+    let inside = |path: &str| path[join(&suite.dir, "").len()..].to_owned();
+    let texts = files.tests.iter().map(|path| Ok((inside(path), base(path)?)));
+    let texts: Vec<(String, String)> = texts.collect::<Result<_>>()?;
+    let sources: Vec<vary::Source<'_>> =
+        texts.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let elsewhere = files.configuration.iter().map(|path| base(path)).collect::<Result<Vec<_>>>()?.concat();
+    let alter = assignment.alter.map(|alter| suite.own_tests(alter)).transpose()?;
+    let alter = alter.map(|alter| alter.into_iter().collect::<BTreeSet<_>>());
+    let order = Order { variant: assignment.variant, naming, alter: alter.as_ref(), elsewhere: &elsewhere };
+    let done = vary::vary(&sources, &order, &mut assignment.secret.draw());
+    let mut patch = Patch::default();
+    for (place, new) in &done.files {
+        let file = RepoPath::new(&join(&suite.dir, place))?;
+        patch.0.insert(file, new.clone().map(File::plain));
+    }
+    workspace.apply(&patch)?;
+    Ok(done)
 }
 
 /// The launcher's command line. Its interpreter sees no variable of Python's and no folder of the user's.
@@ -76,6 +118,8 @@ fn command(assignment: &Assignment<'_>, records: &Path) -> Invocation {
 struct Files {
     /// Protected Python files that may hold tests, relative to the repository.
     tests: Vec<String>,
+    /// Files that may speak of tests by name.
+    configuration: Vec<String>,
     /// Names of modules and packages at the places that are importable.
     names: BTreeSet<String>,
 }
@@ -107,6 +151,10 @@ fn sorted(paths: &[&str], dir: &str, protected: impl Fn(&str) -> bool) -> Files 
         }
     }
     for path in paths.iter().filter(inside) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if CONFIGURATION.contains(&name) {
+            files.configuration.push((*path).to_owned());
+        }
         for root in &roots {
             let rest = if root.is_empty() { Some(*path) } else { path.strip_prefix(&format!("{root}/")) };
             if let Some(first) = rest.and_then(|rest| rest.split('/').next()) {
@@ -132,6 +180,7 @@ mod tests {
         ];
         let paths = [&paths[..], &["a/tests/test_x.py", "a/tests/help/deep.py", "a/tool.py"]].concat();
         let files = sorted(&paths, "a", |path| path.contains("tests/"));
+        assert_eq!(files.configuration, ["a/pyproject.toml", "a/tests/conftest.py"]);
         assert_eq!(files.tests, ["a/tests/test_x.py", "a/tests/help/deep.py"]);
         let names = "conftest deep help json pkg pyproject.toml src test_x tests tool";
         assert_eq!(files.names.into_iter().collect::<Vec<_>>().join(" "), names);

@@ -1,0 +1,171 @@
+//! Varies test files: other names (*alias*), a statement that must fail at the end of each body (*poison*), or a
+//! wrong expected value (*perturb*). Texts go in and texts come out; a test that cannot be changed safely stays as
+//! it is. The files are changed where they lie, so that whoever reads a test's source to cheat reads the change.
+
+mod alias;
+mod literals;
+mod python;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use tree_sitter::{Language, Node, Parser, Tree};
+
+use super::{Draw, Variant};
+
+/// A test file: its path relative to the suite's folder, and its text.
+pub type Source<'a> = (&'a str, &'a str);
+
+/// How a runner makes ids of a path and the names of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `path::Class::function[case]`.
+    Pytest,
+    /// `dotted.path.Class.method`.
+    Unittest,
+}
+
+/// What is to be varied, and how.
+pub struct Order<'a> {
+    /// The variant.
+    pub variant: Variant,
+    /// How ids are made.
+    pub naming: Naming,
+    /// The tests that may be altered, by their ids; `None`: all.
+    pub alter: Option<&'a BTreeSet<String>>,
+    /// Other texts that may speak of tests by name: configuration, shared set-up.
+    pub elsewhere: &'a str,
+}
+
+impl Order<'_> {
+    /// Whether tests with this head may be altered.
+    fn may_alter(&self, head: &str) -> bool {
+        let own = |id: &String| self::head(id, self.naming) == head;
+        self.alter.is_none_or(|alter| alter.iter().any(own))
+    }
+}
+
+/// Varied test files.
+#[derive(Debug, Default, PartialEq)]
+pub struct Varied {
+    /// New texts by path; `None`: the file is gone.
+    pub files: BTreeMap<String, Option<String>>,
+    /// Tests whose body was changed, by the heads of their ids.
+    pub altered: BTreeSet<String>,
+    /// New heads of ids by old ones.
+    pub renamed: BTreeMap<String, String>,
+    /// What parts of case names are to be called although their values were changed.
+    pub cases: BTreeMap<String, String>,
+}
+
+/// Varies the files.
+pub fn vary(files: &[Source<'_>], order: &Order<'_>, draw: &mut Draw) -> Varied {
+    match order.variant {
+        Variant::Plain => Varied::default(),
+        Variant::Poison | Variant::Perturb | Variant::Alias => python::vary(files, order, draw),
+    }
+}
+
+impl Varied {
+    /// The id that a test has in the varied files.
+    pub fn forth(&self, id: &str, naming: Naming) -> String {
+        renamed(id, naming, |head| self.renamed.get(head).map(String::as_str))
+    }
+
+    /// The ids that tests have in the base, by the heads of those that they have in the varied files.
+    pub fn back(&self) -> BTreeMap<&str, &str> {
+        self.renamed.iter().map(|(old, new)| (new.as_str(), old.as_str())).collect()
+    }
+
+    /// Whether the test with this id of the base was altered.
+    pub fn has_altered(&self, id: &str, naming: Naming) -> bool {
+        self.altered.contains(head(id, naming))
+    }
+}
+
+/// An id without what tells cases of one test apart.
+pub fn head(id: &str, naming: Naming) -> &str {
+    match naming {
+        Naming::Pytest => id.split('[').next().unwrap_or(id),
+        Naming::Unittest => id,
+    }
+}
+
+/// An id under another head. One that names a whole file or class is found by its own name.
+pub fn renamed<'a>(id: &str, naming: Naming, new: impl Fn(&str) -> Option<&'a str>) -> String {
+    let head = head(id, naming);
+    new(head).map_or_else(|| id.to_owned(), |new| format!("{new}{}", &id[head.len()..]))
+}
+
+/// The head of a test's id, from the path of its file and the names that lead to it.
+fn head_of(naming: Naming, path: &str, names: &[&str]) -> String {
+    match naming {
+        Naming::Pytest => [&[path], names].concat().join("::"),
+        Naming::Unittest => {
+            let dotted = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
+            [&[dotted.as_str()], names].concat().join(".")
+        }
+    }
+}
+
+/// Replacements of parts of a text.
+#[derive(Debug, Default)]
+struct Edits(Vec<(Range<usize>, String)>);
+
+impl Edits {
+    fn insert(&mut self, at: usize, text: impl Into<String>) {
+        self.0.push((at..at, text.into()));
+    }
+
+    fn replace(&mut self, node: Node<'_>, text: impl Into<String>) {
+        self.0.push((node.byte_range(), text.into()));
+    }
+
+    /// The text with the replacements; those that overlap an earlier one are left out.
+    fn apply(mut self, text: &str) -> String {
+        self.0.sort_by_key(|(range, _)| (range.start, range.end));
+        let (mut done, mut at) = (String::with_capacity(text.len() + 64), 0);
+        for (range, new) in self.0 {
+            if range.start < at {
+                continue;
+            }
+            done.push_str(&text[at..range.start]);
+            done.push_str(&new);
+            at = range.end;
+        }
+        done.push_str(&text[at..]);
+        done
+    }
+}
+
+/// A text's tree; `None` when it has an error in it.
+fn parse(text: &str, language: &Language) -> Option<Tree> {
+    let mut parser = Parser::new();
+    parser.set_language(language).ok()?;
+    parser.parse(text, None).filter(|tree| !tree.root_node().has_error())
+}
+
+/// The named children of a node, comments left out.
+fn children(node: Node<'_>) -> Vec<Node<'_>> {
+    let mut cursor = node.walk();
+    node.named_children(&mut cursor).filter(|child| child.kind() != "comment").collect()
+}
+
+/// The source of a node.
+fn source<'a>(node: Node<'_>, text: &'a str) -> &'a str {
+    &text[node.byte_range()]
+}
+
+/// Whether the text holds the word, with nothing of a word beside it.
+fn holds_word(text: &str, word: &str) -> bool {
+    word_count(text, word) > 0
+}
+
+fn word_count(text: &str, word: &str) -> usize {
+    let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let whole = |(at, _): &(usize, &str)| {
+        !inside(text[..*at].chars().next_back()) && !inside(text[at + word.len()..].chars().next())
+    };
+    text.match_indices(word).filter(whole).count()
+}
