@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::task;
 use crate::verdict::Exit;
 
 /// What a command may use. `None` means no limit of that kind.
@@ -33,6 +34,8 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// Bytes of any one file.
     pub file_size: Option<u64>,
+    /// Bytes written to the disk and still there.
+    pub disk: Option<u64>,
     /// Bytes kept of stdout and of stderr, each: half from the head, half from the tail.
     pub output: u64,
 }
@@ -45,7 +48,25 @@ impl Default for Limits {
             memory: None,
             processes: None,
             file_size: None,
+            disk: None,
             output: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// A deadline, and the limits that a task, a profile or the command line names.
+    pub fn of(wall: Duration, named: &task::Limits) -> Limits {
+        let bytes = |mebibytes: Option<u64>| mebibytes.map(|number| number.saturating_mul(1 << 20));
+        let usual = Limits::default();
+        Limits {
+            wall,
+            cpu: named.cpu_seconds.map(Duration::from_secs),
+            memory: bytes(named.memory_mib),
+            processes: named.processes,
+            file_size: bytes(named.file_mib),
+            disk: bytes(named.disk_mib),
+            output: bytes(named.output_mib).unwrap_or(usual.output),
         }
     }
 }

@@ -58,9 +58,83 @@ pub struct Task {
     /// Where `test_cmd` leaves its `JUnit` XML files: a glob relative to the repository.
     #[serde(default)]
     pub test_results: Option<String>,
+    /// What one command may use, where the toolchain's own limits do not fit.
+    #[serde(default, skip_serializing_if = "Limits::are_unsaid")]
+    pub limits: Limits,
     /// What may be spent.
     #[serde(default)]
     pub budget: Budget,
+}
+
+/// What one command may use. Where nothing is said, the next to be asked decides: the command line, the task, the
+/// toolchain's profile, the sandbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// CPU time of any one process, in seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Memory of all processes together, in MiB.
+    pub memory_mib: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Any one file, in MiB.
+    pub file_mib: Option<u64>,
+    /// Everything that is written, in MiB.
+    pub disk_mib: Option<u64>,
+    /// What is kept of stdout and of stderr, each, in MiB; the middle of what is longer is left out.
+    pub output_mib: Option<u64>,
+}
+
+impl Limits {
+    /// These, and where they say nothing, `others`.
+    #[must_use]
+    pub fn or(self, others: Limits) -> Limits {
+        Limits {
+            cpu_seconds: self.cpu_seconds.or(others.cpu_seconds),
+            memory_mib: self.memory_mib.or(others.memory_mib),
+            processes: self.processes.or(others.processes),
+            file_mib: self.file_mib.or(others.file_mib),
+            disk_mib: self.disk_mib.or(others.disk_mib),
+            output_mib: self.output_mib.or(others.output_mib),
+        }
+    }
+
+    fn are_unsaid(&self) -> bool {
+        *self == Limits::default()
+    }
+
+    /// Sets one limit from `NAME=VALUE`, as in `memory=4G`, `cpu=90`, `processes=500`. Sizes are in MiB unless they
+    /// end in K, M, G or T.
+    pub fn set(&mut self, words: &str) -> Result<(), String> {
+        let (name, value) = words.split_once('=').ok_or("a limit looks like memory=4G")?;
+        let place = match name {
+            "cpu" => &mut self.cpu_seconds,
+            "memory" => &mut self.memory_mib,
+            "processes" => &mut self.processes,
+            "file" => &mut self.file_mib,
+            "disk" => &mut self.disk_mib,
+            "output" => &mut self.output_mib,
+            _ => return Err(format!("{name:?} is no limit: cpu, memory, processes, file, disk, output are")),
+        };
+        let plain = matches!(name, "cpu" | "processes");
+        let number = if plain { value.parse().ok() } else { mebibytes(value) };
+        *place =
+            Some(number.filter(|number| *number > 0).ok_or(format!("{value:?} is no value for {name}"))?);
+        Ok(())
+    }
+}
+
+/// A size in MiB, rounded up.
+fn mebibytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    match &text[digits.len()..] {
+        "K" => Some(number.div_ceil(1 << 10)),
+        "" | "M" => Some(number),
+        "G" => number.checked_mul(1 << 10),
+        "T" => number.checked_mul(1 << 20),
+        _ => None,
+    }
 }
 
 /// Where a repository comes from.
@@ -98,4 +172,31 @@ pub enum TestFormat {
     Tap,
     /// `JUnit` XML files.
     Junit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_with_their_units_and_nonsense_is_refused() {
+        let check = |words: &str, expected: Result<Limits, &str>| {
+            let mut limits = Limits::default();
+            let done = limits.set(words).map(|()| limits);
+            match (done, expected) {
+                (Ok(limits), Ok(expected)) => assert_eq!(limits, expected, "{words}"),
+                (Err(why), Err(part)) => assert!(why.contains(part), "{words}: {why}"),
+                (done, _) => panic!("{words}: {done:?}"),
+            }
+        };
+        check("memory=4G", Ok(Limits { memory_mib: Some(4096), ..Limits::default() }));
+        check("disk=100", Ok(Limits { disk_mib: Some(100), ..Limits::default() }));
+        check("file=10K", Ok(Limits { file_mib: Some(1), ..Limits::default() }));
+        check("cpu=90", Ok(Limits { cpu_seconds: Some(90), ..Limits::default() }));
+        check("cpu=4G", Err("no value"));
+        check("memory=0", Err("no value"));
+        check("memory=99999999999999T", Err("no value"));
+        check("speed=9", Err("no limit"));
+        check("memory", Err("looks like"));
+    }
 }

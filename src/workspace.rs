@@ -265,6 +265,12 @@ impl Workspace {
         self.root.join("tmp")
     }
 
+    /// The folders in which everything lies that is written in it, and for a copy what it began with.
+    pub fn written(&self) -> Vec<PathBuf> {
+        let copied = self.lowest.is_none().then(|| [self.tree(), self.home()]);
+        copied.into_iter().flatten().chain([self.tmp(), self.root.join("layer")]).collect()
+    }
+
     /// The repository, as regreen reads it and as commands see it.
     pub fn places(&self) -> Tree {
         Tree { here: self.tree(), seen: self.seen(&self.tree()) }

@@ -147,6 +147,10 @@ struct FixArgs {
     /// Deadline of every build and test command, in seconds
     #[arg(long, value_name = "SECONDS", help_heading = "Build and test")]
     deadline: Option<u64>,
+    /// What one command may use: cpu (seconds), memory, processes, file, disk, output (sizes as in 512M, 4G); may
+    /// be repeated
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Build and test")]
+    limit: Vec<String>,
     /// Whether set-up steps (dependencies) have the network
     #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Build and test")]
     setup_network: Switch,

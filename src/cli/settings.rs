@@ -99,7 +99,7 @@ impl Settings {
             None => (here.join(&args.out).join(new_id()), false),
         };
         let run = name_of(&folder);
-        merge(&mut task, &args);
+        merge(&mut task, &args)?;
         let budget = task.budget.clone();
         check_source(&task.source.path)?;
         for (option, command) in [("--test-cmd", &args.test_cmd), ("--build-cmd", &args.build_cmd)] {
@@ -382,12 +382,15 @@ fn check_source(path: &str) -> Result<()> {
 }
 
 /// Lets arguments win over the task.
-fn merge(task: &mut Task, args: &FixArgs) {
+fn merge(task: &mut Task, args: &FixArgs) -> Result<()> {
     let shell = |command: &String| vec!["sh".to_owned(), "-c".to_owned(), command.clone()];
     if !args.target.is_empty() {
         task.fail_to_pass = args.target.iter().cloned().collect();
     }
     task.protected.extend(args.protect.iter().cloned());
+    for words in &args.limit {
+        task.limits.set(words).map_err(Usage)?;
+    }
     task.statement = args.statement.clone().or(task.statement.take());
     task.toolchain = args.toolchain.clone().or(task.toolchain.take());
     task.build_cmd = args.build_cmd.as_ref().map(shell).or(task.build_cmd.take());
@@ -399,6 +402,7 @@ fn merge(task: &mut Task, args: &FixArgs) {
     budget.tokens = args.tokens.or(budget.tokens);
     budget.usd = args.usd.or(budget.usd).or(Some(USD));
     budget.seconds = args.time.or(budget.seconds).or(Some(SECONDS));
+    Ok(())
 }
 
 /// The embedded engine, and the model whose key is in the environment.

@@ -32,6 +32,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
 
+use super::disk::Disk;
 use super::filter::Sockets;
 use super::{Level, Spec, fence, filter, root};
 use crate::process::{LIMIT, TROUBLE};
@@ -136,7 +137,7 @@ fn launch_in_namespaces(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
         std::process::exit(0);
     };
     drop((writer, ends));
-    let gone = watch.until_end(keeper, &Bounds::default())?;
+    let gone = watch.until_end(keeper, Bounds::of_disk(spec))?;
     watch.drain();
     let mut told = String::new();
     reader.read_to_string(&mut told)?;
@@ -172,7 +173,7 @@ fn keep_in_namespaces(
     prctl::set_dumpable(false)?;
     let mut watch = Watch::over_nothing()?;
     let Some(command) = sys::fork()? else { never_returns(run(spec, argv), report) };
-    watch.until_end(command, &Bounds::of(spec))
+    watch.until_end(command, Bounds::of_processes(spec))
 }
 
 /// Where there are no namespaces: the launcher keeps the command itself.
@@ -197,7 +198,8 @@ fn launch_here(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     drop((writer, ends));
     // Where this user may, the launcher goes first: it must be able to outrun a fork bomb.
     let _ = sys::go_first();
-    let ending = watch.until_end(command, &Bounds::of(spec))?;
+    let bounds = Bounds { disk: Bounds::of_disk(spec).disk, ..Bounds::of_processes(spec) };
+    let ending = watch.until_end(command, bounds)?;
     end_all()?;
     watch.drain();
     let mut told = String::new();
@@ -413,15 +415,28 @@ struct Watch {
 struct Bounds {
     memory: Option<u64>,
     processes: Option<u64>,
+    disk: Option<Disk>,
 }
 
 impl Bounds {
-    fn of(spec: &Spec) -> Bounds {
-        Bounds { memory: spec.memory, processes: spec.processes }
+    /// What is counted where all processes of the box can be seen.
+    fn of_processes(spec: &Spec) -> Bounds {
+        Bounds { memory: spec.memory, processes: spec.processes, disk: None }
+    }
+
+    /// What is counted where the disk can be seen as it is.
+    fn of_disk(spec: &Spec) -> Bounds {
+        Bounds { disk: Some(Disk::new(spec.disk, &spec.written)), ..Bounds::default() }
     }
 
     /// The bound that is broken now.
-    fn broken(&self) -> Option<&'static str> {
+    fn broken(&mut self) -> Option<&'static str> {
+        if self.disk.as_mut().is_some_and(Disk::is_full) {
+            return Some("disk");
+        }
+        if self.memory.is_none() && self.processes.is_none() {
+            return None;
+        }
         let members = descendants();
         let crowd = u64::try_from(members.len()).unwrap_or(u64::MAX);
         if self.processes.is_some_and(|most| crowd > most) {
@@ -474,22 +489,21 @@ impl Watch {
 
     /// Waits until `child` ends, reaping whatever else does. When it is time to stop, or the bounds are broken,
     /// the child is ended.
-    fn until_end(&mut self, child: Pid, bounds: &Bounds) -> Result<Ending> {
-        let bounded = bounds.memory.is_some() || bounds.processes.is_some();
+    fn until_end(&mut self, child: Pid, mut bounds: Bounds) -> Result<Ending> {
         let tick = Duration::from_millis(TICK.into());
         let mut last = Instant::now();
         loop {
             if let Some(ending) = reap(child)? {
                 return Ok(ending);
             }
-            if bounded && last.elapsed() >= tick {
+            if last.elapsed() >= tick {
                 last = Instant::now();
                 if let Some(broken) = bounds.broken() {
                     end_child(child)?;
                     return Ok(Ending::Limit(broken.to_owned()));
                 }
             }
-            if self.stop_after(if bounded { TICK.into() } else { PollTimeout::NONE })? {
+            if self.stop_after(TICK.into())? {
                 return end_child(child);
             }
         }

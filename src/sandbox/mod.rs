@@ -6,6 +6,7 @@
 //! `root` the file system of a box, `fence` Landlock, `filter` seccomp, `probe` finds out what works here.
 
 mod fence;
+mod disk;
 mod filter;
 mod launch;
 mod probe;
@@ -188,6 +189,8 @@ impl Sandbox {
             memory: limits.memory.or_else(most_memory),
             processes: limits.processes.or(Some(PROCESSES)),
             file_size: limits.file_size.or(Some(FILE_SIZE)),
+            disk: limits.disk.unwrap_or(DISK),
+            written: workspace.written().into_iter().chain(policy.writable.iter().cloned()).collect(),
         })
     }
 
@@ -217,6 +220,9 @@ const PROCESSES: u64 = 8192;
 
 /// Bytes that no build writes into one file.
 const FILE_SIZE: u64 = 16 << 30;
+
+/// Bytes that no build leaves on the disk.
+const DISK: u64 = 32 << 30;
 
 /// Most of the memory that is to be had now: what breaks this bound would make the kernel end something, and
 /// that may be anything on the machine.
@@ -278,6 +284,9 @@ struct Spec {
     memory: Option<u64>,
     processes: Option<u64>,
     file_size: Option<u64>,
+    disk: u64,
+    /// Where what it writes lies.
+    written: Vec<PathBuf>,
 }
 
 /// A folder, and where the command sees it.

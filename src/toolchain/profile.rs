@@ -19,6 +19,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::harness;
+use crate::task::Limits;
 
 /// One toolchain.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +46,9 @@ pub struct Profile {
     /// Environment of every phase; the task's wins.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// What a command may use besides its deadline; the task's limits win.
+    #[serde(default)]
+    pub limits: Limits,
     /// Set-up steps (dependencies); every step whose condition holds runs, in order, with network.
     #[serde(default)]
     pub setup: Vec<Setup>,
@@ -98,6 +102,7 @@ impl Profile {
             programs: Vec::new(),
             remedy: String::new(),
             environment: BTreeMap::new(),
+            limits: Limits::default(),
             setup: Vec::new(),
             build: None,
             test: Test {

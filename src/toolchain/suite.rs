@@ -14,7 +14,7 @@ use super::place::Place;
 use super::profile::{Build, Compiler, Setup, glob};
 use super::{Format, Parsed, Profile, compilers, rust};
 use crate::process::Finished;
-use crate::task::{Task, TestFormat};
+use crate::task::{Limits, Task, TestFormat};
 use crate::text;
 use crate::verdict::{Exit, TestId};
 use crate::workspace::{Tree, open_beneath, read_beneath};
@@ -39,6 +39,8 @@ pub struct Invocation {
     pub env: BTreeMap<String, String>,
     /// Deadline in seconds.
     pub seconds: u64,
+    /// What else it may use.
+    pub limits: Limits,
     /// How its results are read.
     pub reads: Reads,
 }
@@ -220,6 +222,7 @@ impl Suite {
                 dir: step.at.clone().unwrap_or_else(|| self.dir.clone()),
                 env: self.profile.environment.clone(),
                 seconds: step.seconds,
+                limits: self.profile.limits,
                 reads: Reads::Messages,
             });
         }
@@ -245,6 +248,7 @@ impl Suite {
             },
             env: self.profile.environment.clone(),
             seconds: build.seconds,
+            limits: self.profile.limits,
             reads: Reads::Messages,
         };
         Ok(build.commands.iter().enumerate().map(command).collect())
@@ -436,7 +440,7 @@ impl Suite {
     pub fn invocation(&self, argv: Vec<String>, dir: String, reads: Reads) -> Invocation {
         let mut env = self.profile.test.environment.clone();
         env.extend(self.profile.environment.clone());
-        Invocation { argv, dir, env, seconds: self.profile.test.seconds, reads }
+        Invocation { argv, dir, env, seconds: self.profile.test.seconds, limits: self.profile.limits, reads }
     }
 
     /// What ids of this suite begin with.

@@ -109,9 +109,9 @@ pub async fn measure(verifier: &Verifier, say: Say<'_>) -> Result<Result<Baselin
     let mut runs: Vec<TestRun> = Vec::new();
     while runs.len() < *RUNS.end() {
         say(&format!("testing the base, run {}", runs.len() + 1));
-        let workspace = verifier.workshop.workspace()?;
+        let mut workspace = verifier.workshop.workspace()?;
         let known = flaky(&runs);
-        runs.push(verifier.observe(&workspace, None).await?);
+        runs.push(verifier.observe(&mut workspace, None).await?);
         if runs.len() >= *RUNS.start() && flaky(&runs) == known {
             break;
         }

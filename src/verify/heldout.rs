@@ -27,7 +27,7 @@ impl Judging<'_> {
             Err(finding) => return Ok(finding),
         };
         if self.level < Level::Attested {
-            return self.held_out_observed(&workspace).await;
+            return self.held_out_observed(&mut workspace).await;
         }
         let said = self.attest(&workspace, Variant::Plain, Choice::default()).await?;
         let vectors = self.fresh(&said.all.run);
@@ -79,7 +79,7 @@ impl Judging<'_> {
     }
 
     /// Where the suite cannot be attested, the ordinary runner tells, and may be deceived.
-    async fn held_out_observed(&mut self, workspace: &Workspace) -> Result<Finding> {
+    async fn held_out_observed(&mut self, workspace: &mut Workspace) -> Result<Finding> {
         let run = self.verifier.observe(workspace, None).await?;
         let vectors = self.fresh(&run);
         if vectors.is_empty() {

@@ -112,28 +112,28 @@ impl Verifier {
 
     /// Whether a candidate passes one full run; for minimising, where the result is judged once more.
     pub async fn passes(&self, baseline: &Baseline, product: &Patch, say: Say<'_>) -> Result<bool> {
-        let workspace = self.workshop.workspace()?;
+        let mut workspace = self.workshop.workspace()?;
         if workspace.apply(product).is_err() {
             return Ok(false);
         }
         let case = Case { baseline, product, delivered: None };
         let mut evidence = Evidence::default();
-        Ok(self.run_round(case, &workspace, 1, &mut evidence, say).await?.is_ok())
+        Ok(self.run_round(case, &mut workspace, 1, &mut evidence, say).await?.is_ok())
     }
 
     /// Builds a candidate, and runs no test unless the toolchain builds as it tests: how far a proposer that
     /// searches has come.
     pub async fn build_only(&self, candidate: &Patch) -> Result<TestRun> {
-        let workspace = self.workshop.workspace()?;
+        let mut workspace = self.workshop.workspace()?;
         workspace.apply(candidate)?;
-        self.observe_build(&workspace).await
+        self.observe_build(&mut workspace).await
     }
 
     /// One round of the ordinary runner in one workspace: the run when it is green.
     async fn run_round(
         &self,
         case: Case<'_>,
-        workspace: &Workspace,
+        workspace: &mut Workspace,
         round: u32,
         evidence: &mut Evidence,
         say: Say<'_>,
@@ -172,9 +172,9 @@ impl Verifier {
         evidence: &mut Evidence,
     ) -> Result<()> {
         // In a fresh workspace: what the first run left there must not help.
-        let workspace = self.workshop.workspace()?;
+        let mut workspace = self.workshop.workspace()?;
         workspace.apply(product)?;
-        let again = self.observe(&workspace, Some(broken)).await?;
+        let again = self.observe(&mut workspace, Some(broken)).await?;
         for id in broken {
             // A guard that breaks in both rounds is broken by the candidate, however it does alone.
             let before = evidence.rerun_alone.contains(id);
@@ -237,11 +237,12 @@ impl Judging<'_> {
 
     /// One round of the ordinary runner.
     pub(super) async fn round(&mut self, round: u32) -> Result<Finding> {
-        let workspace = match self.workspace()? {
+        let mut workspace = match self.workspace()? {
             Ok(workspace) => workspace,
             Err(failure) => return Ok(Finding::red(failure)),
         };
-        let ran = self.verifier.run_round(self.case, &workspace, round, &mut self.evidence, self.say).await?;
+        let ran =
+            self.verifier.run_round(self.case, &mut workspace, round, &mut self.evidence, self.say).await?;
         Ok(match ran {
             Ok(run) => {
                 let passed = run.with(Outcome::Passed).len();
@@ -259,12 +260,12 @@ impl Judging<'_> {
         let Some(delivered) = self.case.delivered else {
             return Ok(Finding::NotRun("nothing was left out".to_owned()));
         };
-        let workspace = self.verifier.workshop.workspace()?;
+        let mut workspace = self.verifier.workshop.workspace()?;
         if let Err(error) = workspace.apply(delivered) {
             return Ok(Finding::Flagged(format!("as delivered the patch does not apply: {error:#}")));
         }
         (self.say)("running the patch as it was delivered");
-        let run = self.verifier.observe(&workspace, None).await?;
+        let run = self.verifier.observe(&mut workspace, None).await?;
         let failing: Vec<TestId> = run
             .with(Outcome::Failed)
             .into_iter()

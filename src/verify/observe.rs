@@ -12,6 +12,7 @@ use super::assess::is_synthetic;
 use crate::diagnostic::Severity;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;
+use crate::task;
 use crate::toolchain::{Invocation, Parsed, Reads, Suite};
 use crate::verdict::{Exit, TestId, TestResult, TestRun, keep_worse};
 use crate::workspace::Workspace;
@@ -37,7 +38,7 @@ impl Verifier {
     /// Builds and runs all tests, or little more than `only`, in a workspace.
     pub(super) async fn observe(
         &self,
-        workspace: &Workspace,
+        workspace: &mut Workspace,
         only: Option<&BTreeSet<TestId>>,
     ) -> Result<TestRun> {
         let mut run = blank();
@@ -48,7 +49,7 @@ impl Verifier {
     }
 
     /// Builds every suite in a workspace. A toolchain without a build phase builds as it tests.
-    pub(super) async fn observe_build(&self, workspace: &Workspace) -> Result<TestRun> {
+    pub(super) async fn observe_build(&self, workspace: &mut Workspace) -> Result<TestRun> {
         let mut run = blank();
         let results = self.workshop.scratch.results()?;
         for suite in &self.suites {
@@ -74,6 +75,7 @@ impl Verifier {
             dir: dir.to_owned(),
             env: std::collections::BTreeMap::new(),
             seconds,
+            limits: task::Limits::default(),
             reads: Reads::Messages,
         };
         let results = self.workshop.scratch.results()?;
@@ -83,7 +85,7 @@ impl Verifier {
     async fn observe_suite(
         &self,
         suite: &Suite,
-        workspace: &Workspace,
+        workspace: &mut Workspace,
         only: Option<&BTreeSet<TestId>>,
         run: &mut TestRun,
     ) -> Result<()> {
@@ -94,9 +96,14 @@ impl Verifier {
         suite.sweep(&workspace.tree())?;
         let before = (run.tests.len(), run.diagnostics.len(), run.broken.len());
         let (mut short, mut well) = (None, true);
-        for invocation in suite.tests(&workspace.places(), &built, only, &results, &self.launchers)? {
-            let finished = self.run(&invocation, workspace, &results, Phase::Test).await?;
-            let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
+        let invocations = suite.tests(&workspace.places(), &built, only, &results, &self.launchers)?;
+        // A test could rewrite what another one is about to run: each begins with what was built.
+        let apart = self.workshop.overlays() && (invocations.len() > 1 || self.suites.len() > 1);
+        for invocation in invocations {
+            let fork = if apart { Some(self.workshop.fork(workspace)?) } else { None };
+            let place = fork.as_ref().unwrap_or(workspace);
+            let finished = self.run(&invocation, place, &results, Phase::Test).await?;
+            let parsed = suite.read(&invocation, &finished, &place.places(), &results)?;
             well &= finished.exit.success();
             if !parsed.complete {
                 short = Some(format!("{}: its report is cut short", shown(&invocation)));
@@ -168,7 +175,7 @@ impl Verifier {
             dir: workspace.tree().join(&invocation.dir),
             env: env.map(|(key, value)| (key.into(), value.into())).collect(),
             input,
-            limits: Limits { wall: Duration::from_secs(seconds), ..Limits::default() },
+            limits: Limits::of(Duration::from_secs(seconds), &self.task.limits.or(invocation.limits)),
             logs: self.workshop.scratch.logs(),
         };
         let policy = Policy {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context, Result};
 
 use super::files::remove;
-use super::{Scratch, Workspace};
+use super::{Scratch, UPPER, Workspace};
 use crate::mounts::{make_folder, overlay, unmount};
 use crate::sys;
 
@@ -108,6 +108,9 @@ impl Workspace {
 
     /// Turns what was written so far into a layer, and goes on above it.
     pub(super) fn settle(&mut self, scratch: &Scratch) -> Result<()> {
+        if self.is_unwritten()? {
+            return Ok(());
+        }
         self.unmount();
         self.layers.push(Arc::new(Layer::of(&self.root.join("layer"), scratch)?));
         remove(&self.root.join("work"))?;
@@ -115,5 +118,19 @@ impl Workspace {
             make_folder(&self.root.join(part))?;
         }
         self.mount()
+    }
+
+    /// Whether nothing was written since the last layer.
+    fn is_unwritten(&self) -> Result<bool> {
+        let layer = self.root.join("layer");
+        let shares = fs::read_dir(layer.join("shares"))?.map(|share| Ok(share?.path().join(UPPER)));
+        let own = ["tree", "home"].map(|part| Ok(layer.join(part)));
+        for folder in shares.chain(own) {
+            let folder: Result<PathBuf> = folder;
+            if fs::read_dir(folder?)?.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

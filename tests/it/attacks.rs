@@ -386,6 +386,28 @@ async fn bombs_break_a_limit_and_not_the_machine() {
 }
 
 #[tokio::test]
+async fn a_disk_that_fills_breaks_a_limit_wherever_it_is_filled() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
+        for place in [".", "$HOME", "$TMPDIR"] {
+            let mut trial = Trial::new(level);
+            trial.limits.disk = Some(64 << 20);
+            // Many files, so that no limit on one file helps; and not without end, if this fails.
+            let fill = "i=0; while [ $i -lt 200 ]; do head -c 8000000 /dev/zero > fill$i || exit 3; i=$((i + 1)); sleep 0.01; done";
+            let finished = trial.sh(&format!("cd {place}; {fill}")).await;
+            assert_eq!(
+                finished.exit,
+                Exit::LimitBroken("disk".to_owned()),
+                "{level} {place}: {}",
+                said(&finished)
+            );
+            trial.limits.disk = Some(4 << 30);
+            let little = trial.sh("rm -f fill*; head -c 8000000 /dev/zero > little").await;
+            assert_eq!(little.exit, Exit::Code(0), "{level}: {}", said(&little));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_script_may_open_its_own_output() {
     for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
         let trial = Trial::new(level);
