@@ -14,6 +14,7 @@ pub mod suite;
 mod trial;
 
 pub use profile::{Format, Profile};
+pub use rust::roots as rust_roots;
 pub use suite::{Invocation, Reads, Suite, detect};
 
 use crate::diagnostic::Diagnostic;

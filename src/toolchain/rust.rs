@@ -13,7 +13,7 @@ use super::place::Place;
 use super::suite::{Fill, Invocation, Reads, Selection, Suite};
 use super::{Format, formats};
 use crate::process::Finished;
-use crate::workspace::read_beneath;
+use crate::workspace::{Tree, read_beneath};
 
 /// Of a manifest at most this many bytes are read.
 const MANIFEST: u64 = 1 << 20;
@@ -53,6 +53,13 @@ pub fn binaries(
     }
     commands.extend(announced.doctests(suite, fill, only));
     Ok(commands)
+}
+
+/// The file that each test binary's crate begins with, relative to the repository, by the binary's path.
+pub fn roots(built: &[Finished], tree: &Tree, dir: &str) -> Result<BTreeMap<String, String>> {
+    let announced = Announced::read(built, &Place::new(tree, dir))?;
+    let root = |binary: Binary| Some((binary.executable, binary.root?));
+    Ok(announced.binaries.into_iter().filter_map(root).collect())
 }
 
 /// One command for everything, or several where nextest's report could not tell the binaries apart.
@@ -181,6 +188,8 @@ struct Binary {
     executable: String,
     /// The package's folder, relative to the repository.
     dir: String,
+    /// The file that its crate begins with, relative to the repository.
+    root: Option<String>,
 }
 
 impl Announced {
@@ -239,6 +248,7 @@ impl Announced {
                 kind,
                 executable,
                 dir,
+                root: place.locate(artifact.target.src_path.as_str()),
             }));
         } else if let (Kind::Program, Some(executable)) = (kind, executable) {
             self.programs.push((artifact.package_id.repr.clone(), artifact.target.name.clone(), executable));

@@ -91,10 +91,16 @@ pub fn unmasked(yard: &Yard, patch: &[Text<'_>], targets: &[&str]) -> Vec<String
         |run: &Attestation, id: &String| run.attested.contains(id) || run.unattestable.contains_key(id);
     found.extend(plain.contradictions.iter().map(|what| format!("plain: {what}")));
     found.extend(targets.iter().filter(|id| !good(&plain, id)).map(|id| format!("plain: {id} did not pass")));
-    for variant in [Variant::Poison, Variant::Perturb] {
+    if !found.is_empty() {
+        return found;
+    }
+    for variant in [Variant::Perturb, Variant::Poison] {
         let control = yard.attest(patch, variant);
         let liars = control.altered.iter().filter(|id| good(&control, id));
         found.extend(liars.map(|id| format!("{variant:?}: {id} passed")));
+        if !found.is_empty() {
+            return found;
+        }
     }
     let alias = yard.attest(patch, Variant::Alias);
     found.extend(targets.iter().filter(|id| !good(&alias, id)).map(|id| format!("alias: {id} did not pass")));
@@ -123,5 +129,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn host() -> Host {
     let home = PathBuf::from(std::env::var("HOME").unwrap());
-    Host { path: std::env::split_paths(&std::env::var("PATH").unwrap()).collect(), env: [].into(), home }
+    let rustup = std::env::var("RUSTUP_HOME").unwrap_or_else(|_| home.join(".rustup").display().to_string());
+    let env = [("RUSTUP_HOME".to_owned(), rustup)].into();
+    Host { path: std::env::split_paths(&std::env::var("PATH").unwrap()).collect(), env, home }
 }

@@ -6,6 +6,7 @@ mod agents;
 mod attacks;
 mod attest;
 mod attest_python;
+mod attest_rust;
 mod fix;
 mod fixtures;
 mod golden;

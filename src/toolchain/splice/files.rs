@@ -7,6 +7,8 @@ use super::source::{Piece, Source, Token};
 /// A module that stands in another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
+    /// Its name, behind those of the modules around it in the file that declares it.
+    pub path: Vec<String>,
     /// Where that file may be, relative to the repository: the first that exists counts.
     pub files: Vec<String>,
     /// Whether the declaration exists only in a build of tests.
@@ -23,24 +25,25 @@ pub fn modules(path: &str, text: &str) -> Vec<Module> {
     };
     let mut found = Vec::new();
     if let Some(source) = Source::read(text) {
-        collect(&source.pieces, &own, folder, false, &mut found);
+        collect(&source.pieces, &own, folder, &[], false, &mut found);
     }
     found
 }
 
-fn collect(pieces: &[Piece], own: &str, folder: &str, test: bool, found: &mut Vec<Module>) {
+fn collect(pieces: &[Piece], own: &str, folder: &str, above: &[String], test: bool, found: &mut Vec<Module>) {
     for piece in pieces {
         let Some(name) = piece.key.strip_prefix("mod ") else { continue };
         let name = name.strip_prefix("r#").unwrap_or(name);
         let test = test || piece.test;
+        let path = [above, &[name.to_owned()]].concat();
         if piece.close.is_some() {
             let inside = place(own, name);
-            collect(&piece.pieces, &inside, &inside, test, found);
-        } else if let Some(path) = path_attribute(&piece.outer) {
-            found.extend(normal(&place(folder, &path)).map(|file| Module { files: vec![file], test }));
+            collect(&piece.pieces, &inside, &inside, &path, test, found);
+        } else if let Some(at) = path_attribute(&piece.outer) {
+            found.extend(normal(&place(folder, &at)).map(|file| Module { path, files: vec![file], test }));
         } else {
             let files = vec![place(own, &format!("{name}.rs")), place(own, &format!("{name}/mod.rs"))];
-            found.push(Module { files, test });
+            found.push(Module { path, files, test });
         }
     }
 }

@@ -18,7 +18,8 @@ use std::ops::Range;
 
 pub use files::{Module, modules, test_files};
 pub use rename::{Renames, rename_all};
-pub(crate) use source::{Body, Piece, Source};
+use source::Body;
+pub(crate) use source::{Piece, Source, Token, Tokens};
 
 /// One file of the composed tree.
 #[derive(Clone, Debug, Default, PartialEq)]

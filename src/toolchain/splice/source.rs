@@ -246,6 +246,11 @@ impl Source {
         std::thread::scope(|scope| parser.spawn_scoped(scope, || parse(text)).ok()?.join().ok()?)
     }
 
+    /// All tokens of the file.
+    pub fn tokens(&self) -> Tokens {
+        lex(&self.text).unwrap_or_default()
+    }
+
     /// The items of the file.
     pub fn body(&self) -> Body<'_> {
         Body { text: &self.text, pieces: &self.pieces, end: self.text.len() }
