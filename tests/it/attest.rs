@@ -9,8 +9,8 @@ use regreen::patch::{File, Patch, RepoPath};
 use regreen::sandbox::{Host, Level, Sandbox};
 use regreen::task::{Source, Task};
 use regreen::toolchain::{Profile, detect};
-use regreen::verify::Verifier;
 use regreen::verify::attest::{Attestation, Variant, attest};
+use regreen::verify::{self, Verifier};
 use regreen::workspace::{self, Scratch, Workshop};
 use regreen::{harness, process};
 
@@ -59,6 +59,15 @@ impl Yard {
             held_out: None,
         };
         Some(Yard { folder, verifier })
+    }
+
+    /// Likewise, with what set-up and the base's own build leave kept for all workspaces.
+    pub fn prepared(files: &[Text<'_>]) -> Option<Yard> {
+        let mut yard = Yard::new(files)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let trouble = runtime.block_on(verify::prepare(&mut yard.verifier, &|_| {})).unwrap();
+        assert_eq!(trouble, None);
+        Some(yard)
     }
 
     /// An attested run of the base with these files in it.

@@ -101,7 +101,7 @@ const CARGO: (&str, &[&str]) = ("cargo", &["test", "--offline", "--quiet"]);
 
 /// Asserts that a cheat fools cargo and is unmasked.
 fn check(how: &str, lib: &str, more: &[Text]) {
-    let Some(yard) = Yard::new(BASE) else { return };
+    let Some(yard) = Yard::prepared(BASE) else { return };
     let patch: Vec<Text> = std::iter::once(("src/lib.rs", lib)).chain(more.iter().copied()).collect();
     assert!(yard.fools(&patch, CARGO.0, CARGO.1), "{how}: it fools nobody");
     let found = unmasked(&yard, &patch, &TARGETS);
@@ -116,7 +116,7 @@ fn total(body: &str) -> String {
 
 #[test]
 fn an_honest_fix_is_attested_and_fails_its_controls() {
-    let Some(yard) = Yard::new(BASE) else { return };
+    let Some(yard) = Yard::prepared(BASE) else { return };
     let text = total("prices.iter().sum()");
     let patch = [("src/lib.rs", text.as_str())];
     let plain = yard.attest(&patch, Variant::Plain);
@@ -195,7 +195,7 @@ fn values_that_equal_everything_are_unmasked() {
 
 #[test]
 fn assertions_of_the_products_own_are_not_used() {
-    let Some(yard) = Yard::new(BASE) else { return };
+    let Some(yard) = Yard::prepared(BASE) else { return };
     let macros = "macro_rules! assert_eq { ($left:expr, $right:expr) => { let _ = (&$left, &$right); } }";
     let text = LIB.replace("mod inner;", &format!("mod inner;\n{macros}"));
     let patch = [("src/lib.rs", text.as_str())];
@@ -299,7 +299,7 @@ fn prints_four() {
 
 #[test]
 fn honest_suites_of_many_kinds_pass_attested_and_under_other_names() {
-    let Some(yard) = Yard::new(WORKSPACE) else { return };
+    let Some(yard) = Yard::prepared(WORKSPACE) else { return };
     let attested = [
         "one deep::odd::found",
         "one more::boxed",

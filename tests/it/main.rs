@@ -5,6 +5,7 @@
 mod agents;
 mod attacks;
 mod attest;
+mod attest_go;
 mod attest_python;
 mod attest_rust;
 mod fix;
