@@ -268,7 +268,8 @@ impl Run<'_> {
             read: &|path| self.base(path),
         };
         let statement = self.verifier.task.statement.as_deref();
-        let earlier: Vec<String> = attempts.iter().map(digest).collect();
+        let earlier: Vec<String> =
+            attempts.iter().flat_map(|attempt| [Some(digest(attempt)), learned(attempt)]).flatten().collect();
         let material = Material {
             mode: if mend.is_some() { Mode::Repair } else { Mode::Fresh },
             statement,
@@ -456,13 +457,22 @@ fn nothing_left(product: &Patch, left_out: &[String]) -> Option<Failure> {
     })
 }
 
+/// Bytes, about 600 tokens, of what a search that found nothing has learned.
+const LEARNED: usize = 2_000;
+
+/// What a search that found nothing has learned: the lines after the first of why it gave up.
+fn learned(attempt: &Attempt) -> Option<String> {
+    let (_, more) = attempt.declined.as_ref()?.split_once('\n')?;
+    Some(crate::text::clip(&crate::text::printable(more), LEARNED).into_owned())
+}
+
 /// One line on an earlier attempt.
 fn digest(attempt: &Attempt) -> String {
     let end = match (&attempt.verdict, &attempt.declined) {
         (Some(Verdict::Red(failure)), _) => failure.summary.clone(),
         (Some(verdict @ (Verdict::Rejected { .. } | Verdict::Inconclusive { .. })), _) => verdict.word(),
         (Some(Verdict::Green(_)), _) => "green".to_owned(),
-        (None, Some(reason)) => reason.clone(),
+        (None, Some(reason)) => reason.lines().next().unwrap_or_default().to_owned(),
         (None, None) => "no answer".to_owned(),
     };
     prompt::digest(&attempt.model, &attempt.diff, &end)

@@ -154,6 +154,7 @@ pub fn next(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Dura
         };
     };
     if let Some(reason) = &last.declined {
+        let reason = reason.lines().next().unwrap_or_default();
         return climb(last.tier, tiers, &format!("{} has no candidate: {reason}", last.model));
     }
     if last.is_doubtful() {

@@ -24,7 +24,9 @@ pub fn line(record: &Record) -> Option<String> {
         }
         Event::Measured { baseline } => measured(baseline),
         Event::Asked { attempt, model, .. } => format!("Attempt {attempt}: {model}"),
-        Event::Declined { reason, .. } => format!("  no candidate: {}", one_line(reason)),
+        Event::Declined { reason, .. } => {
+            format!("  no candidate: {}", one_line(reason.lines().next().unwrap_or_default()))
+        }
         Event::Judged { verdict, seconds, .. } => format!("  {} ({seconds:.1} s)", judged(verdict)),
         Event::Minimised { from, to, .. } => format!("  minimised from {} to {to}", count(*from, "hunk")),
         Event::SetUp { .. }

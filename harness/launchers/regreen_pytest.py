@@ -14,7 +14,8 @@ import tempfile
 
 from regreen_records import Records, arguments, clip, enter_environment, frames_of, import_path, own_words, relative
 
-enter_environment(arguments()[1])
+if __name__ == "__main__":
+    enter_environment(arguments()[1])
 try:
     import pytest
 except ImportError:

@@ -5,6 +5,7 @@ mod settings;
 mod watch;
 mod deliver;
 mod doctor;
+mod localise;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -50,6 +51,23 @@ enum Command {
         /// Print the records, one JSON object a line
         #[arg(long)]
         json: bool,
+    },
+    /// Say which lines are to blame for failing tests, as far as can be told without a model
+    #[command(
+        after_help = "Examples:\n  regreen localise              the repository here\n  regreen localise ../shop --json"
+    )]
+    Localise {
+        /// A folder in a git repository, a task folder, or a URL (file, https, ssh)
+        #[arg(default_value = ".")]
+        path: String,
+        /// A failing test to explain; may be repeated [default: every test that fails]
+        #[arg(long, value_name = "ID")]
+        target: Vec<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        common: Common,
     },
     /// Say which toolchains, sandbox levels and models are ready, and the remedy for each that is not
     Doctor {
@@ -289,6 +307,11 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
     match command {
         Command::Fix(args) => fix(resumed(*args, arguments)?),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
+        Command::Localise { path, target, json, common } => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(localise::localise(&path, &target, &common, json))
+        }
         Command::Doctor { common } => doctor::doctor(&common),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "regreen", &mut std::io::stdout());

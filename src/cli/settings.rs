@@ -228,7 +228,9 @@ impl Settings {
     fn proposer(&self, tier: usize, records: &[Record]) -> Result<Box<dyn Proposer>> {
         let (model, harness) = (&self.models[tier], self.args.common.harness.as_deref());
         if model == "repair" {
-            return Ok(Box::new(Repair::new(harness).map_err(usage)?));
+            let repair = Repair::new(harness).map_err(usage)?;
+            let last = tier + 1 == self.models.len();
+            return Ok(Box::new(if last { repair } else { repair.quick() }));
         }
         if let Some(folder) = model.strip_prefix("replay:") {
             let mut replay = Replay::open(Path::new(folder)).map_err(usage)?;

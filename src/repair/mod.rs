@@ -1,11 +1,21 @@
 //! The embedded proposer: it needs no key, no model and no network. It knows no answers, it searches: among the
 //! edits that compilers and linters offer, with the compiler as judge, and what it offers is judged by the
-//! tests like anybody's. Which edits messages without one hint at stands in `harness/repairs`.
+//! tests like anybody's. Which edits messages without one hint at stands in `harness/repairs`. Where the base
+//! builds, it searches among small edits of suspicious lines (`logic`), with the tests as judge; what is known of
+//! languages for that stands in `harness/repair-operators`.
 
+mod grammar;
+mod hints;
 mod lint;
+mod locate;
+mod logic;
+mod mutate;
 mod rules;
 mod search;
 mod suggest;
+mod trying;
+mod variants;
+mod warm;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,9 +28,11 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::patch::{File, FileKind, Patch, RepoPath};
 use crate::propose::{Answer, Ask, Prompt, Proposal, Proposer};
 use crate::text;
-use crate::verdict::TestResult;
-use crate::verify::{Verifier, count};
+use crate::verdict::{Baseline, TestResult};
+use crate::verify::{Verifier, count, failure_of_base};
+use grammar::Grammars;
 use lint::Advice;
+use logic::{Logic, Plausible};
 use rules::Rules;
 use search::Search;
 
@@ -43,6 +55,58 @@ pub struct Repair {
     /// Whether failing tests and linters were asked; they have one answer.
     hinted: bool,
     linted: bool,
+    grammars: Grammars,
+    /// The search among small edits, when the base builds.
+    logic: Logic,
+}
+
+/// What localisation says of a repository.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Localised {
+    /// What it rests on.
+    pub basis: &'static str,
+    /// The most suspicious lines, most first.
+    pub lines: Vec<Suspect>,
+}
+
+/// A line that may be to blame.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Suspect {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// From 0 to 1.
+    pub suspicion: f64,
+    /// What stands there.
+    pub text: String,
+}
+
+/// Says which lines of a repository are to blame for its failing tests, as far as can be told, by suite.
+pub async fn localise(
+    verifier: &Verifier,
+    baseline: &Baseline,
+    overrides: Option<&Path>,
+) -> Result<Vec<Localised>> {
+    let (grammars, prompt, failure) =
+        (Grammars::load(overrides)?, Prompt::default(), failure_of_base(baseline));
+    let ask = Ask {
+        attempt: 1,
+        prompt: &prompt,
+        baseline,
+        failure: &failure,
+        verifier,
+        time: Duration::from_mins(5),
+    };
+    let mut found = Vec::new();
+    for suite in &verifier.suites {
+        let scene = logic::scene(&grammars, &ask, suite).await?;
+        let lines = logic::suspects(&scene);
+        if !lines.is_empty() {
+            found.push(Localised { basis: scene.suspicions.basis, lines });
+        }
+    }
+    Ok(found)
 }
 
 /// A candidate and what was applied to get it, one line each.
@@ -55,14 +119,33 @@ struct Candidate {
 impl Repair {
     /// A proposer with the embedded rules, or those in the harness folder `overrides`.
     pub fn new(overrides: Option<&Path>) -> Result<Repair> {
-        Ok(Repair { rules: Rules::load(overrides)?, search: None, builds: 0, hinted: false, linted: false })
+        Ok(Repair {
+            rules: Rules::load(overrides)?,
+            search: None,
+            builds: 0,
+            hinted: false,
+            linted: false,
+            grammars: Grammars::load(overrides)?,
+            logic: Logic::default(),
+        })
+    }
+
+    /// The same with little effort, for a ladder on which somebody else comes next.
+    #[must_use]
+    pub fn quick(mut self) -> Repair {
+        self.logic.quick = true;
+        self
     }
 
     async fn answer(&mut self, ask: &Ask<'_>) -> Result<Proposal> {
-        let end = Instant::now() + ask.time;
+        // The rest of the time is the verifier's.
+        let end = Instant::now() + ask.time.mul_f64(0.8);
         let found = if ask.baseline.run.built {
             match self.hints(ask, end).await? {
-                None => self.lint(ask, end).await?,
+                None => match self.lint(ask, end).await? {
+                    None => self.mutate(ask, end).await?,
+                    found => found,
+                },
                 hint => hint,
             }
         } else {
@@ -133,6 +216,20 @@ impl Repair {
         Ok(None)
     }
 
+    /// A small edit with which the tests pass.
+    async fn mutate(&mut self, ask: &Ask<'_>, end: Instant) -> Result<Option<Candidate>> {
+        let found = self.logic.next(&self.grammars, ask, end).await?;
+        let others: Vec<&Plausible> = self.logic.plausible.iter().rev().collect();
+        Ok(found.map(|plausible| {
+            let mut applied = vec![
+                format!("{}: plausible, for it passes the tests that there are", plausible.what),
+                self.logic.statistics.to_string(),
+            ];
+            applied.extend(others.iter().map(|other| format!("also plausible: {}", other.what)));
+            Candidate { patch: plausible.patch, applied }
+        }))
+    }
+
     /// The first tree with fixes for `errors` in which the tests pass.
     async fn first_that_passes(
         &self,
@@ -158,7 +255,10 @@ impl Repair {
     fn reason(&self, ask: &Ask<'_>) -> String {
         let remedy = "an LLM may know more: --model PROVIDER/NAME";
         if ask.baseline.run.built {
-            return format!("it builds, and no hint of a tool makes the failing tests pass; {remedy}");
+            let (tried, learned) = (&self.logic.statistics, self.logic.learned());
+            return format!(
+                "no hint of a tool and no small edit makes the failing tests pass; {tried}; {remedy}{learned}"
+            );
         }
         let tried = count(self.builds as usize, "build");
         match (self.builds, &self.search) {

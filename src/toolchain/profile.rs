@@ -56,6 +56,10 @@ pub struct Profile {
     pub build: Option<Build>,
     /// The tests.
     pub test: Test,
+    /// The command that judges many edits in warm processes, for the repair engine: it reads `{results}/plan.json`
+    /// and writes `{results}/judged.jsonl` (`harness/launchers/README.md`).
+    #[serde(default)]
+    pub warm: Vec<String>,
     /// Globs, relative to the suite's folder, of files that belong to tests and configuration: a candidate's
     /// edits of them are left out.
     pub protected: Vec<String>,
@@ -118,6 +122,7 @@ impl Profile {
                 compiler: Compiler::Any,
                 seconds: ten_minutes(),
             },
+            warm: Vec::new(),
             protected: protected_by(argv),
             sources: vec!["**/*".to_owned()],
             caches: Vec::new(),

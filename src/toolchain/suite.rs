@@ -289,6 +289,20 @@ impl Suite {
         }
     }
 
+    /// The command that judges many edits in warm processes, if the toolchain has one; `results` holds its plan.
+    pub fn warm(&self, tree: &Tree, results: &Path, launchers: &Path, seconds: u64) -> Option<Invocation> {
+        let mut fill = self.fill(tree, launchers);
+        fill.words.push(("{results}", results.display().to_string()));
+        let argv = fill.all(&self.profile.warm);
+        let invocation = self.invocation(argv, self.dir.clone(), Reads::Messages);
+        (!self.profile.warm.is_empty()).then_some(Invocation { seconds, ..invocation })
+    }
+
+    /// A test id as the suite's own runner knows it; `None` when it is not this suite's.
+    pub fn own_id<'a>(&self, id: &'a str) -> Option<&'a str> {
+        id.strip_prefix(&self.prefix())
+    }
+
     /// Whether the tests can still tell something when the build failed (a type check beside a runner that
     /// strips types).
     pub fn tests_despite_build(&self) -> bool {

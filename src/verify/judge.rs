@@ -129,6 +129,13 @@ impl Verifier {
         self.observe_build(&mut workspace).await
     }
 
+    /// Runs little more than the tests `only` on a candidate, or all: how near a proposer that searches has come.
+    pub async fn try_tests(&self, candidate: &Patch, only: Option<&BTreeSet<TestId>>) -> Result<TestRun> {
+        let mut workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        self.observe(&mut workspace, only).await
+    }
+
     /// One round of the ordinary runner in one workspace: the run when it is green.
     async fn run_round(
         &self,

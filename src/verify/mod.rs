@@ -25,7 +25,7 @@ pub use assess::{assess, count, plain};
 pub use baseline::{Trouble, failure_of_base, measure, prepare};
 pub use compose::Composed;
 pub use judge::{Case, Judgement};
-pub use observe::load;
+pub use observe::{Built, load};
 
 /// Tells whoever watches what is being done right now.
 pub type Say<'a> = &'a dyn Fn(&str);

@@ -1,6 +1,6 @@
 //! Runs build and tests of all suites in a workspace and writes down what happened. It judges nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -10,15 +10,19 @@ use anyhow::{Context, Result};
 use super::Verifier;
 use super::assess::is_synthetic;
 use crate::diagnostic::Severity;
+use crate::patch::Patch;
 use crate::process::{self, Command, Finished, Limits};
 use crate::sandbox::Policy;
 use crate::task;
 use crate::toolchain::{Invocation, Parsed, Reads, Suite};
 use crate::verdict::{Exit, TestId, TestResult, TestRun, keep_worse};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, read_beneath};
 
 /// Bytes of output of failed commands that a run keeps.
 const LOG: usize = 16 << 10;
+
+/// Bytes of a warm judge's answers that are read.
+const JUDGED: u64 = 64 << 20;
 
 /// Diagnostics that a run keeps.
 const DIAGNOSTICS: usize = 50;
@@ -80,6 +84,75 @@ impl Verifier {
         };
         let results = self.workshop.scratch.results()?;
         self.run(&invocation, workspace, &results, Phase::Tool).await
+    }
+
+    /// Runs a suite's warm judge on a plan, in the sandbox, within so many seconds: what it wrote, as far as it
+    /// came. What it says decides nothing.
+    pub async fn warm(&self, suite: &Suite, plan: &str, seconds: u64) -> Result<Option<Vec<u8>>> {
+        let (workspace, results) = (self.workshop.workspace()?, self.workshop.scratch.results()?);
+        let Some(invocation) = suite.warm(&workspace.places(), &results, &self.launchers, seconds) else {
+            return Ok(None);
+        };
+        std::fs::write(results.join("plan.json"), plan).context("failed to write a plan")?;
+        self.run(&invocation, &workspace, &results, Phase::Tool).await?;
+        let said = read_beneath(&results, "judged.jsonl", JUDGED).unwrap_or_default();
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(Some(said))
+    }
+
+    /// Builds a suite of a candidate in a workspace that is kept for [`Verifier::run_built`]. A toolchain without a
+    /// build phase builds as it tests. Nothing that is seen there is a verdict.
+    pub async fn build_kept(
+        &self,
+        suite: &Suite,
+        candidate: &Patch,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Built> {
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        let results = self.workshop.scratch.results()?;
+        let mut run = blank();
+        let mut announced = Vec::new();
+        for mut invocation in suite.build(&workspace.places(), &self.launchers)? {
+            invocation.env.extend(env.clone());
+            let finished = self.run(&invocation, &workspace, &results, Phase::Test).await?;
+            let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
+            run.built &= finished.exit.success();
+            note(&mut run, &invocation, &finished, parsed)?;
+            announced.push(finished);
+        }
+        let mut built = Built { workspace, announced, run };
+        if built.announced.is_empty() {
+            let pairs: Vec<(&str, String)> =
+                env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let run = self.run_built(&built, suite, None, &pairs, 120).await?;
+            let errors = run.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+            built.run = TestRun { built: !errors && !run.tests.is_empty(), ..run };
+        }
+        Ok(built)
+    }
+
+    /// Runs tests of a suite in a workspace that was built, all or little more than `only`.
+    pub async fn run_built(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        only: Option<&BTreeSet<TestId>>,
+        env: &[(&str, String)],
+        seconds: u64,
+    ) -> Result<TestRun> {
+        let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
+        suite.sweep(&built.workspace.tree())?;
+        let mut run = blank();
+        for mut invocation in suite.tests(&tree, &built.announced, only, &results, &self.launchers)? {
+            invocation.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            invocation.seconds = seconds;
+            let finished = self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
+            let parsed = suite.read(&invocation, &finished, &tree, &results)?;
+            note(&mut run, &invocation, &finished, parsed)?;
+        }
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(run)
     }
 
     async fn observe_suite(
@@ -188,6 +261,15 @@ impl Verifier {
         let command = self.sandbox.wrap(command, &policy)?;
         process::run(&command).await.with_context(|| format!("failed to run {}", invocation.argv.join(" ")))
     }
+}
+
+/// A workspace in which a candidate was built.
+#[derive(Debug)]
+pub struct Built {
+    workspace: Workspace,
+    announced: Vec<Finished>,
+    /// What the build said, all of it.
+    pub run: TestRun,
 }
 
 fn blank() -> TestRun {

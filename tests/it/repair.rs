@@ -220,3 +220,33 @@ async fn hints_in_python_tracebacks_are_taken() {
         [("small.py", code), ("tests/test_small.py", test), ("pytest.ini", "[pytest]\npythonpath = .\n")];
     assert_eq!(repair_files(&files).await, Ok(1));
 }
+
+#[tokio::test]
+async fn a_comparison_that_is_off_by_one_is_mended_in_warm_unittest_processes() {
+    if installed(&["python3"]) {
+        check("py-unittest-wrap").await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_is_mistaken_for_its_sibling_is_mended_in_warm_pytest_processes() {
+    if installed(&["python3", "pytest"]) {
+        check("py-pytest-ini").await;
+    }
+}
+
+#[test]
+fn localise_names_the_line_of_the_mistake() {
+    if !installed(&["python3"]) {
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let cache = cache.path().to_str().unwrap();
+    let said =
+        crate::regreen(&["localise", "fixtures/py-unittest-wrap", "--json", "--cache", cache], crate::root());
+    let found: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    let lines = found[0]["lines"].as_array().unwrap();
+    let rank = lines.iter().position(|line| line["text"] == "if used + needed < room:").unwrap();
+    let best = lines[0]["suspicion"].as_f64().unwrap();
+    assert!(rank < 20 && lines[rank]["suspicion"].as_f64().unwrap() > best / 2.0, "{found:#}");
+}

@@ -1,0 +1,634 @@
+"""Judges many small edits of Python files by their tests, in warm processes; for the embedded repair engine.
+
+    python3 regreen_repair.py pytest|unittest --plan FILE --out FILE --tree FOLDER
+
+Tests are collected once; each candidate is a fork in which the functions that it edits get their new code. What it
+says is a proposal and no verdict: whatever passes here is judged again by the ordinary run.
+
+The plan is JSON: `mode` is `trace` (run `tests` and say which lines of the repository each of them runs) or `judge`
+(run `targets`, then `guards` for each of `candidates`: `[number, file, [[start, end, text], …]]`, offsets in bytes).
+The answer is a JSON object a line.
+"""
+
+import gc
+import importlib.machinery
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+import types
+
+from regreen_records import FOREIGN, enter_environment, import_path
+
+HARD_FACTOR = 3
+TRACED_SECONDS = 0.6
+SPARE_BYTES = 1 << 30
+
+
+def options():
+    words = sys.argv[1:]
+    return words[0], dict(zip(words[1::2], words[2::2]))
+
+
+class Pytest:
+    """Collects with pytest and runs items one by one."""
+
+    def __init__(self):
+        import pytest
+        from _pytest import runner
+        from regreen_pytest import Recorder
+
+        self.pytest, self.name_of = pytest, Recorder.name
+        self.protocol = runner.runtestprotocol
+
+    def collect_and(self, serve):
+        recorder = _recorder(self, serve)
+        sys.argv[:] = ["pytest"]
+        words = ["-s", "-q", "--continue-on-collection-errors", "-p", "no:cacheprovider", "--tb=no", "-p", "no:warnings"]
+        self.pytest.main(words, plugins=[recorder])
+
+    def run(self, item, following):
+        self.red = False
+        reports = self.protocol(item, nextitem=following, log=False)
+        passed = any(report.when == "call" and report.passed for report in reports)
+        return passed and not self.red and not any(report.failed for report in reports)
+
+
+def _recorder(runner, serve):
+    class Plugin:
+        """Takes the place of pytest's own loop."""
+
+        folder = os.getcwd()
+        root = folder
+        name = runner.name_of
+
+        @runner.pytest.hookimpl(tryfirst=True)
+        def pytest_configure(self, config):
+            self.root = str(getattr(config, "rootpath", None) or config.rootdir)
+
+        @runner.pytest.hookimpl(hookwrapper=True)
+        def pytest_cmdline_main(self, config):
+            for name, value in {"numprocesses": None, "tx": [], "dist": "no", "maxfail": 0, "stepwise": False}.items():
+                if hasattr(config.option, name):
+                    setattr(config.option, name, value)
+            yield
+
+        @runner.pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session):
+            serve({self.name(item.nodeid): item for item in session.items})
+            os._exit(0)
+
+        def pytest_runtest_logreport(self, report):
+            # Subtests report here, and only here.
+            runner.red = runner.red or report.failed
+
+    return Plugin()
+
+
+class Unittest:
+    """Collects with unittest and runs tests one by one."""
+
+    def __init__(self):
+        import unittest
+
+        import regreen_unittest
+
+        self.unittest, self.launcher = unittest, regreen_unittest
+
+    def collect_and(self, serve):
+        launcher = self.launcher
+        sys.argv[:] = ["python3 -m unittest"]
+        folder, items = os.getcwd(), {}
+        for pattern in launcher.PATTERNS:
+            for top in (folder, *launcher.plain_folders(folder)):
+                for test in launcher.discover(top, pattern):
+                    items.setdefault(launcher.name_of(test, folder), test)
+            if items:
+                break
+        serve(items)
+        os._exit(0)
+
+    def run(self, item, following):
+        result = self.unittest.TestResult()
+        self.unittest.TestSuite([item]).run(result)
+        return result.testsRun == 1 and result.wasSuccessful() and not result.skipped
+
+
+# Edits.
+
+
+def edited(text, edits):
+    """The bytes of a file with edits, which are in order."""
+    parts, done = [], 0
+    for start, end, new in edits:
+        parts += [text[done:start], new.encode()]
+        done = end
+    return b"".join([*parts, text[done:]])
+
+
+def nested(code):
+    return [const for const in code.co_consts if isinstance(const, types.CodeType)]
+
+
+def shape(code):
+    """What a code object does itself, without the functions in it and without its place."""
+    consts = tuple(repr(const) for const in code.co_consts if not isinstance(const, types.CodeType))
+    return code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
+
+
+def same(one, other):
+    inner, others = nested(one), nested(other)
+    return shape(one) == shape(other) and len(inner) == len(others) and all(map(same, inner, others))
+
+
+class Files:
+    """The edited files: their text, their code, and the functions that live from it."""
+
+    def __init__(self):
+        self.known = {}
+
+    def of(self, file):
+        if file not in self.known:
+            path = os.path.realpath(file)
+            with open(path, "rb") as stream:
+                text = stream.read()
+            try:
+                code = compile(text, path, "exec", dont_inherit=True)
+            except SyntaxError:
+                code = None
+            self.known[file] = (path, text, code, live(path), loaded(path))
+        return self.known[file]
+
+
+def loaded(path):
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    return any(file and os.path.realpath(file) == path for file in files)
+
+
+def live(path):
+    """Functions that were made from a file, by name and line."""
+    found, own = {}, {}
+    # What is frozen, so that forks share its pages, is not listed.
+    gc.unfreeze()
+    for thing in gc.get_objects():
+        if type(thing) is types.FunctionType:
+            code = thing.__code__
+            file = code.co_filename
+            if file not in own:
+                own[file] = os.path.realpath(file) == path
+            if own[file]:
+                found.setdefault((code.co_name, code.co_firstlineno), []).append(thing)
+    gc.freeze()
+    return found
+
+
+def pairs(old, new):
+    """Functions outside of functions, old and new; None when something else than functions changed."""
+    if shape(old) != shape(new):
+        return None
+    inner, others = nested(old), nested(new)
+    if [code.co_name for code in inner] != [code.co_name for code in others]:
+        return None
+    found = []
+    for one, other in zip(inner, others):
+        # A class body runs once, a function whenever it is called; only the latter has fast locals.
+        if one.co_flags & 0x2:
+            if not same(one, other):
+                found.append((one, other))
+        else:
+            deeper = pairs(one, other)
+            if deeper is None:
+                return None
+            found += deeper
+    return found
+
+
+def swap(files, file, edits):
+    """Gives live functions their new code; False when that is not all there is to do."""
+    path, text, old, functions, here = files.of(file)
+    new = edited(text, edits)
+    if not here:
+        pretend(path, new)
+        return True
+    if old is None:
+        return False
+    changed = pairs(old, compile(new, path, "exec", dont_inherit=True))
+    if changed is None:
+        return False
+    for one, other in changed:
+        alive = functions.get((one.co_name, one.co_firstlineno), [])
+        if not alive:
+            return False
+        for function in alive:
+            if one.co_freevars != other.co_freevars:
+                return False
+            function.__code__ = other
+    return True
+
+
+def pretend(path, text):
+    """Makes imports see another text of a file."""
+    original = importlib.machinery.SourceFileLoader.get_code
+
+    def get_code(self, name):
+        if os.path.realpath(self.path) == path:
+            return compile(text, self.path, "exec", dont_inherit=True)
+        return original(self, name)
+
+    importlib.machinery.SourceFileLoader.get_code = get_code
+
+
+# Processes.
+
+
+def bound(seconds):
+    """Ends this process after so much CPU time, whatever it does, and before it has all the memory."""
+    whole = int(seconds) + 2
+    used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
+    resource.setrlimit(resource.RLIMIT_CPU, (used + whole, used + whole))
+    with open("/proc/self/statm") as stream:
+        pages = int(stream.read().split()[0])
+    most = pages * resource.getpagesize() + SPARE_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def in_fork(work, wall):
+    """What `work` writes into its descriptor in a fork: the bytes, the wait status, CPU seconds."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        try:
+            os.setpgid(0, 0)
+            work(writer)
+        except BaseException:
+            os._exit(3)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    said, deadline = b"", time.monotonic() + wall
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([reader], [], [], left)[0]:
+            kill(child)
+            break
+        part = os.read(reader, 1 << 16)
+        if not part:
+            break
+        said += part
+    os.close(reader)
+    # It closed its end; it may live on all the same.
+    ended = time.monotonic() + 0.2
+    while True:
+        found, status, usage = os.wait4(child, os.WNOHANG)
+        if found:
+            break
+        if time.monotonic() > ended:
+            kill(child)
+            _, status, usage = os.wait4(child, 0)
+            break
+        time.sleep(0.0005)
+    kill(child)
+    return said, status, usage.ru_utime + usage.ru_stime
+
+
+def kill(group):
+    for target in (os.killpg, os.kill):
+        try:
+            target(group, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def silence():
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def run_tests(runner, items, ids, writer):
+    """Writes `p` or `f` for each test; after the third test without a pass, or a failure after that, it is enough."""
+    passed = 0
+    for number, test in enumerate(ids):
+        item = items.get(test)
+        following = items.get(ids[number + 1]) if number + 1 < len(ids) else None
+        good = item is not None and runner.run(item, following)
+        passed += good
+        os.write(writer, b"p" if good else b"f")
+        if not good and (number >= 2 or passed == number):
+            break
+    os.write(writer, b".")
+
+
+class Server:
+    """Serves requests in a process that has collected the tests."""
+
+    def __init__(self, runner, items, requests, replies):
+        self.runner, self.items = runner, items
+        self.requests, self.replies = requests, replies
+        self.files = Files()
+
+    def serve(self):
+        for line in self.requests:
+            answer = self.answer(json.loads(line))
+            self.replies.write(json.dumps(answer) + "\n")
+            self.replies.flush()
+
+    def answer(self, request):
+        if "trace" in request:
+            return self.traced(request["trace"])
+        self.files.of(request["file"])
+
+        def work(writer):
+            silence()
+            bound(request["limit"])
+            try:
+                fits = swap(self.files, request["file"], request["edits"])
+            except (SyntaxError, ValueError, RecursionError):
+                os.write(writer, b"x")
+                return
+            if not fits:
+                os.write(writer, b"c")
+                return
+            run_tests(self.runner, self.items, request["tests"], writer)
+
+        return told(*in_fork(work, request["limit"] * 4 + 2))
+
+    def traced(self, test):
+        def work(writer):
+            silence()
+            bound(TRACED_SECONDS * HARD_FACTOR * 2)
+            lines, folder = {}, os.path.realpath(os.getcwd()) + os.sep
+            tracer = line_tracer(lines, folder)
+
+            def stop(*_):
+                raise TimeoutError("it takes too long")
+
+            signal.signal(signal.SIGVTALRM, stop)
+            signal.setitimer(signal.ITIMER_VIRTUAL, TRACED_SECONDS)
+            began = time.process_time()
+            sys.settrace(tracer)
+            try:
+                passed = self.runner.run(self.items[test], None)
+            except BaseException:
+                passed = False
+            finally:
+                sys.settrace(None)
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            seen = {file[len(folder) :]: sorted(found) for file, found in lines.items() if found}
+            answer = {"passed": passed, "lines": seen, "seconds": time.process_time() - began}
+            data = json.dumps(answer).encode()
+            while data:
+                data = data[os.write(writer, data) :]
+
+        if test not in self.items:
+            return {"id": test, "passed": None, "lines": {}}
+        said, _, cpu = in_fork(work, TRACED_SECONDS * 20)
+        try:
+            answer = json.loads(said)
+        except ValueError:
+            answer = {"passed": False, "lines": {}}
+        return {"id": test, "cpu": cpu, **answer}
+
+
+def told(said, status, cpu):
+    words = said.decode("ascii", "replace")
+    whole = words.endswith(".")
+    results = words.rstrip(".")
+    if words == "x":
+        how = "broken"
+    elif words == "c":
+        how = "cold"
+    elif whole:
+        how = "failed" if "f" in results else "passed"
+    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGKILL, signal.SIGXCPU):
+        how = "timeout"
+    else:
+        how = "failed"
+    return {"how": how, "passed": results.count("p"), "results": results, "cpu": cpu}
+
+
+def line_tracer(lines, folder):
+    known = {}
+
+    def of(file):
+        if file not in known:
+            path = os.path.realpath(file) if not file.startswith("<") else ""
+            own = path.startswith(folder) and not FOREIGN.intersection(path[len(folder) :].split(os.sep))
+            known[file] = lines.setdefault(path, set()) if own else None
+        return known[file]
+
+    def tracer(frame, event, _):
+        found = of(frame.f_code.co_filename)
+        if found is None:
+            return None
+        # The line of `def` is no line of the body.
+        def local(frame, event, _):
+            if event == "line":
+                found.add(frame.f_lineno)
+            return local
+
+        return local
+
+    return tracer
+
+
+class Pool:
+    """Warm processes, and a cold one that collects anew for what cannot be swapped."""
+
+    def __init__(self, runner, size):
+        self.runner = runner
+        self.ends = []
+        pipes = [(os.pipe(), os.pipe()) for _ in range(size)]
+        self.child = os.fork()
+        if self.child == 0:
+            try:
+                silence()
+                self.warm(pipes)
+            finally:
+                os._exit(1)
+        for requests, replies in pipes:
+            os.close(requests[0])
+            os.close(replies[1])
+            self.ends.append((os.fdopen(requests[1], "w"), os.fdopen(replies[0], "r")))
+
+    def warm(self, pipes):
+        def serve(items):
+            for requests, replies in pipes[1:]:
+                if os.fork() == 0:
+                    self.serve(items, requests, replies)
+            self.serve(items, *pipes[0])
+
+        for requests, replies in pipes:
+            os.close(requests[1])
+            os.close(replies[0])
+        self.runner.collect_and(serve)
+
+    def serve(self, items, requests, replies):
+        gc.freeze()
+        Server(self.runner, items, os.fdopen(requests[0], "r"), os.fdopen(replies[1], "w")).serve()
+        os._exit(0)
+
+    def send(self, worker, request):
+        try:
+            self.ends[worker][0].write(json.dumps(request) + "\n")
+            self.ends[worker][0].flush()
+            return True
+        except OSError:
+            return False
+
+    def receive(self, worker):
+        line = self.ends[worker][1].readline()
+        return json.loads(line) if line else None
+
+    def cold(self, request):
+        """Collects anew, with the candidate in place."""
+
+        def work(writer):
+            silence()
+            bound(request["limit"] + 2)
+            with open(request["file"], "rb") as stream:
+                text = edited(stream.read(), request["edits"])
+            pretend(os.path.realpath(request["file"]), text)
+            self.runner.collect_and(lambda items: run_tests(self.runner, items, request["tests"], writer))
+
+        return told(*in_fork(work, request["limit"] * 4 + 10))
+
+
+class Judge:
+    """Puts candidates before the tests, in order, until enough of them pass or the CPU time is used up."""
+
+    def __init__(self, plan, pool, out):
+        self.plan, self.pool, self.out = plan, pool, out
+        self.targets, self.guards = plan["targets"], plan["guards"]
+        self.cpu, self.tried, self.plausible, self.first = 0.0, 0, 0, None
+        self.began = time.monotonic()
+
+    def say(self, **record):
+        record["at"] = round(time.monotonic() - self.began, 3)
+        self.out.write(json.dumps(record) + "\n")
+        self.out.flush()
+
+    def over(self):
+        if self.cpu >= self.plan["cpu"] or time.monotonic() - self.began >= self.plan["wall"]:
+            return True
+        after = self.first is not None and self.tried >= self.first + self.plan["after"]
+        return after or self.plausible >= self.plan["enough"]
+
+    def run(self):
+        late = []
+        for level, limit in enumerate(self.plan["limits"]):
+            queue = self.plan["candidates"] if level == 0 else late
+            late = []
+            if self.first is not None and level > 0:
+                break
+            self.round(queue, limit, late, level)
+            if self.over():
+                break
+        self.say(end=True, tried=self.tried, cpu=round(self.cpu, 3))
+
+    def round(self, queue, limit, late, level):
+        waiting, busy = iter(queue), {}
+        idle = list(range(len(self.pool.ends)))
+        while True:
+            while idle and not self.over():
+                candidate = next(waiting, None)
+                if candidate is None:
+                    break
+                worker = idle.pop()
+                request = self.request(candidate, self.targets, limit + self.plan["seconds"])
+                if self.pool.send(worker, request):
+                    busy[worker] = (candidate, request)
+                else:
+                    self.finish(candidate, request, {"how": "cold", "passed": 0, "cpu": 0.0}, worker, late, level)
+                    idle.append(worker)
+                    break
+            if not busy:
+                return
+            ready, _, _ = select.select([self.pool.ends[worker][1] for worker in busy], [], [], 60)
+            for worker in [worker for worker in busy if self.pool.ends[worker][1] in ready]:
+                candidate, request = busy.pop(worker)
+                answer = self.pool.receive(worker) or {"how": "cold", "passed": 0, "cpu": 0.0}
+                self.finish(candidate, request, answer, worker, late, level)
+                idle.append(worker)
+            if not ready:
+                return
+
+    def request(self, candidate, tests, limit):
+        number, file, edits = candidate
+        return {"file": file, "edits": edits, "tests": tests, "limit": limit}
+
+    def finish(self, candidate, request, answer, worker, late, level):
+        self.cpu += answer["cpu"]
+        cold = answer["how"] == "cold"
+        if cold:
+            answer = self.pool.cold(request)
+            self.cpu += answer["cpu"]
+        if level == 0:
+            self.tried += 1
+        passed = answer["passed"]
+        if answer["how"] == "passed" and self.guards:
+            answer = self.guarded(candidate, cold, worker)
+        if answer["how"] == "timeout":
+            late.append(candidate)
+        if answer["how"] == "passed":
+            self.plausible += 1
+            self.first = self.tried if self.first is None else self.first
+        self.say(n=candidate[0], how=answer["how"], passed=passed, cpu=round(answer["cpu"], 4))
+
+    def guarded(self, candidate, cold, worker):
+        request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
+        if cold or not self.pool.send(worker, request):
+            answer = self.pool.cold(request)
+        else:
+            answer = self.pool.receive(worker) or {"how": "failed", "passed": 0, "results": "", "cpu": 0.0}
+        self.cpu += answer["cpu"]
+        results = answer.get("results", "")
+        if "f" in results:
+            # What broke once breaks again.
+            self.guards.insert(0, self.guards.pop(results.index("f")))
+        return answer
+
+
+def trace(plan, pool, out):
+    began = time.monotonic()
+    for test in plan["tests"]:
+        if time.monotonic() - began > plan["wall"] or not pool.send(0, {"trace": test}):
+            break
+        answer = pool.receive(0)
+        if answer is None:
+            break
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+def main():
+    kind, named = options()
+    enter_environment(named["--tree"])
+    runner = Pytest() if kind == "pytest" else Unittest()
+    import_path()
+    with open(named["--plan"], encoding="utf-8") as stream:
+        plan = json.load(stream)
+    # A reader or a writer that went away is told by an error, not by a signal.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    out = open(named["--out"], "a", encoding="utf-8")
+    size = 1 if plan["mode"] == "trace" else max(1, min(os.cpu_count() or 1, plan.get("workers", 2)))
+    pool = Pool(runner, size)
+    if plan["mode"] == "trace":
+        trace(plan, pool, out)
+    else:
+        Judge(plan, pool, out).run()
+    out.flush()
+    kill(pool.child)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+//! Hints are what failing tests and the statement say in words: places, names, constants.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::mutate::Hints;
+use crate::diagnostic::Location;
+use crate::patch::RepoPath;
+use crate::propose::Ask;
+use crate::verdict::TestId;
+
+/// Constants of each kind that are tried.
+const CONSTANTS: usize = 12;
+
+/// Lines of a failing test that are read for names.
+const LINES: usize = 60;
+
+static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?:^|[^\w.])(-?\d{1,12}(?:\.\d{1,8})?)\b").expect("the pattern is a literal")
+});
+
+static STRING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"'([^'\\\n]{1,24})'|"([^"\\\n]{1,24})""#).expect("the pattern is a literal")
+});
+
+static WORD: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[A-Za-z_]\w{1,60}").expect("the pattern is a literal"));
+
+/// Frames of failing tests, innermost first, and the names that stand in those tests and their messages.
+pub fn places(ask: &Ask<'_>, failing: &[&TestId]) -> (Vec<Location>, BTreeSet<String>) {
+    let (mut frames, mut names) = (Vec::new(), BTreeSet::new());
+    for test in failing.iter().filter_map(|id| ask.baseline.run.tests.get(*id)).take(20) {
+        for frame in &test.frames {
+            if !frames.contains(frame) && frames.len() < 100 {
+                frames.push(frame.clone());
+            }
+        }
+        let words =
+            |text: &str| WORD.find_iter(text).map(|word| word.as_str().to_owned()).collect::<Vec<_>>();
+        names.extend(words(&test.message));
+        names.extend(words(&test.id));
+        for place in test.location.iter().chain(test.frames.last()) {
+            names.extend(around(ask, place).iter().flat_map(|line| words(line)));
+        }
+    }
+    (frames, names)
+}
+
+/// The lines of a test from where it stands.
+fn around(ask: &Ask<'_>, place: &Location) -> Vec<String> {
+    let file =
+        RepoPath::new(&place.file).ok().and_then(|path| ask.verifier.workshop.snapshot.file(&path).ok()?);
+    let Some(file) = file else { return Vec::new() };
+    let text = String::from_utf8_lossy(&file.content);
+    let first = usize::try_from(place.line).unwrap_or(0).saturating_sub(10);
+    text.lines().skip(first).take(LINES).map(str::to_owned).collect()
+}
+
+/// Constants that stand in the messages of failing tests and in the statement.
+pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
+    let messages = failing.iter().filter_map(|id| ask.baseline.run.tests.get(*id)).take(10);
+    let mut texts: Vec<&str> = messages.map(|test| test.message.as_str()).collect();
+    texts.extend(ask.verifier.task.statement.as_deref());
+    let mut hints = Hints::default();
+    for line in texts.iter().flat_map(|text| text.lines()).filter(|line| line.len() < 400) {
+        for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
+            keep(&mut hints.numbers, number.as_str());
+        }
+        for found in STRING.captures_iter(line) {
+            if let Some(text) = found.get(1).or_else(|| found.get(2)) {
+                keep(&mut hints.strings, text.as_str());
+            }
+        }
+    }
+    hints
+}
+
+fn keep(list: &mut Vec<String>, text: &str) {
+    if list.len() < CONSTANTS && !list.iter().any(|known| known == text) {
+        list.push(text.to_owned());
+    }
+}

@@ -1,0 +1,547 @@
+//! Edits of expressions: operators, operands, conditions, names, constants, calls.
+
+use tree_sitter::Node;
+
+use super::scope::{Scope, is_value, is_variable};
+use super::{Edit, Maker};
+use crate::repair::grammar::Role;
+
+/// Names that are tried where a text has room for one.
+const FEW: usize = 8;
+
+impl Maker<'_> {
+    /// Edits of all expressions of a function; of a whole file, of those outside of functions.
+    pub fn expressions(&mut self, scope: &Scope, function: Node) {
+        let mut cursor = function.walk();
+        for child in function.named_children(&mut cursor) {
+            let name = function.child_by_field_name("name") == Some(child);
+            let elsewhere = function.parent().is_none() && self.grammar.is(child, Role::Function);
+            if !name
+                && !elsewhere
+                && !self.grammar.is(child, Role::Opaque)
+                && !self.grammar.is(child, Role::Comment)
+            {
+                self.expression(scope, child);
+                self.expressions_within(scope, child, function.parent().is_none());
+            }
+        }
+    }
+
+    fn expressions_within(&mut self, scope: &Scope, node: Node, top: bool) {
+        let mut cursor = node.walk();
+        let children: Vec<Node> = node.named_children(&mut cursor).collect();
+        for child in children {
+            let own = top && self.grammar.is(child, Role::Function);
+            if !own && !self.grammar.is(child, Role::Opaque) && !self.grammar.is(child, Role::Comment) {
+                self.expression(scope, child);
+                self.expressions_within(scope, child, top);
+            }
+        }
+    }
+
+    fn expression(&mut self, scope: &Scope, node: Node) {
+        if !self.suspicious(node) || self.is_docstring(node) {
+            return;
+        }
+        let is = |role| self.grammar.is(node, role);
+        let (binary, negation, call, list, constant) =
+            (is(Role::Binary), is(Role::Unary), is(Role::Call), is(Role::List), is(Role::Constant));
+        let (identifier, attribute, returns, assignment) =
+            (is(Role::Identifier), is(Role::Attribute), is(Role::Return), is(Role::Assignment));
+        if binary {
+            self.operator(node);
+            self.operands(node);
+        }
+        if negation && let Some(operand) = node.named_child(0) {
+            self.express("negate", node, self.source.of(operand), 1.0);
+        }
+        if let Some(condition) = self.condition_of(node) {
+            self.condition(scope, condition);
+        }
+        if identifier && is_variable(self.source, node) {
+            self.variable(scope, node);
+        }
+        if attribute {
+            self.field(node);
+        }
+        if constant && is_value(self.source, node) {
+            self.constant(node);
+        }
+        if call {
+            self.call(scope, node);
+        }
+        if list {
+            self.elements(node);
+        }
+        if returns {
+            self.returned(scope, node);
+        }
+        if assignment {
+            self.assigned(scope, node);
+        }
+        if is_value(self.source, node) && !constant {
+            self.value(scope, node);
+        }
+    }
+
+    fn is_docstring(&self, node: Node) -> bool {
+        self.grammar.is(node, Role::String)
+            && node.parent().is_some_and(|parent| {
+                self.grammar.is(parent, Role::Statement) && parent.named_child_count() == 1
+            })
+    }
+
+    /// Exchanges operators that are mistaken for each other.
+    fn operator(&mut self, node: Node) {
+        let mut cursor = node.walk();
+        let tokens: Vec<Node> = node.children(&mut cursor).filter(|child| !child.is_named()).collect();
+        for token in tokens {
+            let Some(others) = self.grammar.swap.get(token.kind()) else { continue };
+            let kind = if self.grammar.is(node, Role::Boolean) || matches!(token.kind(), "&&" | "||") {
+                "logic"
+            } else if token.kind().starts_with(['<', '>', '=', '!', 'i', 'n'])
+                && !token.kind().starts_with("<<")
+            {
+                "comparison"
+            } else {
+                "arithmetic"
+            };
+            for other in others {
+                self.replace(kind, token, other.clone(), 1.0);
+            }
+        }
+    }
+
+    /// Exchanges or drops operands, wraps both.
+    fn operands(&mut self, node: Node) {
+        let count = u32::try_from(node.named_child_count()).unwrap_or(0);
+        let (Some(left), Some(right)) = (node.named_child(0), node.named_child(count.saturating_sub(1)))
+        else {
+            return;
+        };
+        if count != 2 || self.grammar.is(node, Role::Assignment) {
+            return;
+        }
+        let (first, second) = (self.source.of(left).to_owned(), self.source.of(right).to_owned());
+        let comparison = self.grammar.is(node, Role::Comparison) || self.is_comparison(node);
+        self.exchange("swap-operands", left, right, if comparison { 0.7 } else { 1.0 });
+        let boolean = self.grammar.is(node, Role::Boolean) || self.is_logic(node);
+        let kind = if boolean { "drop-condition" } else { "drop-operand" };
+        if !comparison {
+            self.express(kind, node, &first, 1.0);
+            self.express(kind, node, &second, 1.0);
+        }
+        if boolean {
+            self.negate(left, 0.7);
+            self.negate(right, 0.7);
+        }
+        if comparison {
+            for wrapper in self.grammar.texts.wrappers.iter().filter(|text| !text.contains("{x}")) {
+                let wrap = |node: Node, inner: &str| Edit {
+                    start: node.start_byte(),
+                    end: node.end_byte(),
+                    text: wrapper.replacen("{}", inner, 1),
+                };
+                self.push("wrap-both", node, vec![wrap(left, &first), wrap(right, &second)], 1.0);
+            }
+        }
+    }
+
+    fn is_comparison(&self, node: Node) -> bool {
+        has_token(node, &["<", "<=", ">", ">=", "==", "!=", "===", "!=="])
+            && self.grammar.is(node, Role::Binary)
+    }
+
+    fn is_logic(&self, node: Node) -> bool {
+        has_token(node, &["&&", "||"]) && self.grammar.is(node, Role::Binary)
+    }
+
+    fn is_condition(&self, node: Node) -> bool {
+        self.grammar.is(node, Role::Boolean)
+            || self.grammar.is(node, Role::Comparison)
+            || self.grammar.is(node, Role::Not)
+            || self.is_comparison(node)
+            || self.is_logic(node)
+    }
+
+    /// The condition that a node has or, where none stands around it, is.
+    fn condition_of<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
+        let mut condition = if self.grammar.is(node, Role::If) || self.grammar.is(node, Role::Loop) {
+            let third = || (node.kind() == "conditional_expression").then(|| node.named_child(1)).flatten();
+            let only = || (node.named_child_count() == 1).then(|| node.named_child(0)).flatten();
+            node.child_by_field_name("condition").or_else(third).or_else(only)?
+        } else if self.grammar.is(node, Role::Return)
+            && node.named_child(0).is_some_and(|value| self.is_condition(value))
+        {
+            node.named_child(0)?
+        } else {
+            return None;
+        };
+        while self.grammar.is(condition, Role::Wrapper) {
+            condition = condition.named_child(0)?;
+        }
+        Some(condition)
+    }
+
+    fn negate(&mut self, node: Node, weight: f64) {
+        let text = self.source.of(node);
+        let brackets = is_bare(text);
+        let inner = if brackets { text.to_owned() } else { format!("({text})") };
+        let negated = self.grammar.not.replacen("{}", &inner, 1);
+        self.replace("negate", node, negated, weight);
+    }
+
+    /// Negates, narrows, widens and replaces a condition.
+    fn condition(&mut self, scope: &Scope, node: Node) {
+        if !self.suspicious(node) {
+            return;
+        }
+        self.negate(node, 1.0);
+        let own = self.source.of(node).to_owned();
+        let (and, or) = (&self.grammar.and, &self.grammar.or);
+        let mixed = self.grammar.is(node, Role::Boolean) || self.is_logic(node);
+        let whole = if mixed { format!("({own})") } else { own.clone() };
+        let join = |template: &str, first: &str, second: &str| {
+            template.replacen("{}", "\u{1}", 1).replacen("{}", second, 1).replacen('\u{1}', first, 1)
+        };
+        for other in scope.conditions.iter().filter(|other| **other != own) {
+            self.replace("narrow-copied", node, join(and, &whole, &bracketed(other)), 1.0);
+            self.replace("narrow-copied", node, join(or, &whole, &bracketed(other)), 1.0);
+            self.replace("condition", node, other.clone(), 1.5);
+        }
+        for (condition, weight) in self.conditions(scope) {
+            // In front, so that it also guards what the condition does.
+            self.replace("widen", node, join(or, &condition, &own), weight);
+            self.replace("narrow", node, join(and, &condition, &whole), weight);
+            self.replace("condition", node, condition, weight);
+        }
+    }
+
+    /// Conditions on the names of a scope, with weights.
+    pub fn conditions(&self, scope: &Scope) -> Vec<(String, f64)> {
+        let texts = &self.grammar.texts;
+        let names = || scope.names.iter().take(FEW).chain(scope.members.iter().take(4));
+        let mut found = Vec::new();
+        for (at, template) in texts.conditions.iter().enumerate() {
+            for name in names() {
+                found.push((template.replace("{x}", name), if at < 6 { 1.0 } else { 0.5 }));
+            }
+        }
+        for template in &texts.relations {
+            for (at, first) in scope.names.iter().take(6).enumerate() {
+                for second in scope.names.iter().take(6).skip(if template.contains("in") { 0 } else { at }) {
+                    if first != second {
+                        found.push((template.replace("{x}", first).replace("{y}", second), 0.4));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Another name in its place.
+    fn variable(&mut self, scope: &Scope, node: Node) {
+        let own = self.source.of(node).to_owned();
+        let written = !is_value(self.source, node);
+        for name in scope.names.iter().filter(|name| **name != own) {
+            self.replace("variable", node, name.clone(), if written { 0.4 } else { 1.0 });
+        }
+        if !written {
+            for member in &scope.members {
+                self.express("variable", node, member, 0.3);
+            }
+        }
+        self.sibling(node);
+    }
+
+    /// A name that is mistaken for it.
+    fn sibling(&mut self, node: Node) {
+        let own = self.source.of(node).to_owned();
+        let groups = self.grammar.texts.siblings.iter().filter(|group| group.contains(&own));
+        for name in groups.flatten().filter(|name| **name != own) {
+            self.replace("sibling", node, name.clone(), 1.0);
+        }
+    }
+
+    /// Another field of the same object.
+    fn field(&mut self, node: Node) {
+        let last = u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0);
+        let Some(name) = node.named_child(last) else { return };
+        let called = node.parent().is_some_and(|parent| {
+            self.grammar.is(parent, Role::Call) && parent.child_by_field_name("function") == Some(node)
+        });
+        self.sibling(name);
+        let own = self.source.of(name).to_owned();
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .filter(|(field, is)| *is == called && *field != own)
+            .map(|(field, _)| field.clone())
+            .collect();
+        for field in fields {
+            self.replace("field", name, field, 1.0);
+        }
+    }
+
+    /// Another constant.
+    fn constant(&mut self, node: Node) {
+        let own = self.source.of(node).to_owned();
+        if self.grammar.is(node, Role::Integer) {
+            if let Ok(value) = own.parse::<i64>() {
+                for other in [
+                    value.saturating_add(1),
+                    value.saturating_sub(1),
+                    0,
+                    1,
+                    value.saturating_neg(),
+                    2,
+                    10,
+                    value.saturating_mul(2),
+                ] {
+                    self.replace("integer", node, other.to_string(), 1.0);
+                }
+            }
+        } else if own == self.grammar.texts.yes || own == self.grammar.texts.no {
+            let other =
+                if own == self.grammar.texts.yes { &self.grammar.texts.no } else { &self.grammar.texts.yes };
+            self.replace("boolean", node, other.clone(), 1.0);
+        }
+        if self.grammar.is(node, Role::Integer) || self.grammar.is(node, Role::Float) {
+            for number in &self.hints.numbers {
+                self.express("asserted", node, number, 1.0);
+            }
+        }
+        if self.grammar.is(node, Role::String) {
+            let others: Vec<String> = self.strings.clone();
+            for other in others {
+                self.replace("string", node, other, 1.0);
+            }
+            let quote = own.chars().last().filter(|quote| "\"'`".contains(*quote)).unwrap_or('"');
+            self.replace("string", node, format!("{quote}{quote}"), 0.7);
+            self.replace("string", node, format!("{quote} {quote}"), 0.5);
+            for text in &self.hints.strings {
+                self.replace("asserted", node, format!("{quote}{text}{quote}"), 0.6);
+            }
+        }
+        if is_value(self.source, node) {
+            for value in self.grammar.texts.values.iter().filter(|value| !value.contains("{x}")) {
+                self.express("return", node, value, 0.5);
+            }
+        }
+    }
+
+    /// Other arguments, another function, or none.
+    fn call(&mut self, scope: &Scope, node: Node) {
+        let (Some(callee), Some(arguments)) =
+            (node.child_by_field_name("function"), node.child_by_field_name("arguments"))
+        else {
+            return;
+        };
+        let mut cursor = arguments.walk();
+        let list: Vec<Node> = arguments.named_children(&mut cursor).collect();
+        if self.grammar.is(callee, Role::Identifier) {
+            self.sibling(callee);
+            let (own, count) = (self.source.of(callee).to_owned(), list.len());
+            let same: Vec<String> = self
+                .functions
+                .iter()
+                .filter(|(name, n)| *n == count && *name != own)
+                .map(|(name, _)| name.clone())
+                .collect();
+            for name in same {
+                self.replace("function", callee, name, 1.0);
+            }
+        }
+        for argument in list.iter().take(4) {
+            let text = self.source.of(*argument).to_owned();
+            self.express("unwrap", node, &text, 1.0);
+        }
+        if self.grammar.is(callee, Role::Attribute)
+            && let Some(object) = callee.named_child(0)
+        {
+            let text = self.source.of(object).to_owned();
+            self.express("unwrap", node, &text, 0.7);
+        }
+        let inside = self.source.of(arguments).trim_end_matches([')', ']']).len();
+        let end = arguments.start_byte() + inside;
+        for name in scope.names.iter().take(FEW) {
+            let text = if list.is_empty() { name.clone() } else { format!(", {name}") };
+            self.push("add-argument", node, vec![Edit { start: end, end, text }], 0.6);
+        }
+    }
+
+    /// Exchanges or drops elements of arguments, indices and literals.
+    fn elements(&mut self, node: Node) {
+        let mut cursor = node.walk();
+        let mut list: Vec<Node> = node
+            .named_children(&mut cursor)
+            .filter(|child| !self.grammar.is(*child, Role::Comment))
+            .collect();
+        if self.grammar.is(node, Role::Subscript) && !list.is_empty() {
+            list.remove(0);
+        }
+        if list.len() > 8 {
+            return;
+        }
+        for (at, first) in list.iter().enumerate() {
+            for second in &list[at + 1..] {
+                let near = second.start_byte() <= first.end_byte() + 4;
+                self.exchange("swap-arguments", *first, *second, if near { 1.0 } else { 0.6 });
+            }
+        }
+        for (at, element) in list.iter().enumerate() {
+            let (start, end) = match (list.get(at + 1), at.checked_sub(1).and_then(|before| list.get(before)))
+            {
+                (Some(next), _) => (element.start_byte(), next.start_byte()),
+                (None, Some(before)) => (before.end_byte(), element.end_byte()),
+                (None, None) => (element.start_byte(), element.end_byte()),
+            };
+            self.push("drop-argument", *element, vec![Edit { start, end, text: String::new() }], 1.0);
+        }
+    }
+
+    /// Another value to return.
+    fn returned(&mut self, scope: &Scope, node: Node) {
+        let Some(value) = node.named_child(0) else { return };
+        for text in self.values(scope) {
+            self.replace("return", value, text, 1.0);
+        }
+    }
+
+    /// Values that a function may return.
+    pub fn values(&self, scope: &Scope) -> Vec<String> {
+        let mut found = Vec::new();
+        for template in &self.grammar.texts.values {
+            if !template.contains("{x}") {
+                found.push(template.clone());
+                continue;
+            }
+            for name in scope.names.iter().take(FEW) {
+                let text = template.replace("{x}", name);
+                if template.contains("{y}") {
+                    let others = scope.names.iter().take(4).filter(|other| *other != name);
+                    found.extend(others.map(|other| text.replace("{y}", other)));
+                } else {
+                    found.push(text);
+                }
+            }
+        }
+        found
+    }
+
+    /// Another value to assign.
+    fn assigned(&mut self, scope: &Scope, node: Node) {
+        let (Some(target), Some(value)) =
+            (node.child_by_field_name("left"), node.child_by_field_name("right"))
+        else {
+            return;
+        };
+        let (target, own) = (self.source.of(target).to_owned(), self.source.of(value).to_owned());
+        if target.len() > 40 || value.start_position().row != value.end_position().row {
+            return;
+        }
+        for template in &self.grammar.texts.updates {
+            self.replace("update", value, fill(template, &own, &target), 1.0);
+        }
+        for name in scope.names.iter().take(FEW).filter(|name| **name != own) {
+            self.replace("expression", value, name.clone(), 1.0);
+        }
+    }
+
+    /// What any expression may become.
+    fn value(&mut self, scope: &Scope, node: Node) {
+        let own = self.source.of(node).to_owned();
+        if own.len() > 120 || own.contains('\n') {
+            return;
+        }
+        let parent = node.parent();
+        let numeric = parent.is_some_and(|parent| {
+            [
+                Role::Arguments,
+                Role::Subscript,
+                Role::Slice,
+                Role::Return,
+                Role::Assignment,
+                Role::Binary,
+                Role::List,
+            ]
+            .iter()
+            .any(|role| self.grammar.is(parent, *role))
+                && !self.is_logic(parent)
+                && !self.grammar.is(parent, Role::Boolean)
+        });
+        let inner = if self.is_condition(node) || own.contains(" if ") || own.contains('?') {
+            format!("({own})")
+        } else {
+            own.clone()
+        };
+        if numeric && !self.is_condition(node) {
+            for off in ["{} + 1", "{} - 1"] {
+                self.express("off-by-one", node, &off.replacen("{}", &inner, 1), 1.0);
+            }
+        }
+        if self.is_condition(node) {
+            return;
+        }
+        for wrapper in &self.grammar.texts.wrappers {
+            let tight = wrapper.starts_with('-')
+                || wrapper.starts_with("{}.")
+                || wrapper.starts_with('!')
+                || wrapper.starts_with('&');
+            let inner = if tight && !super::is_atom(&own) { format!("({own})") } else { own.clone() };
+            self.express("wrap", node, &wrapper.replacen("{}", &inner, 1), 1.0);
+        }
+        if numeric
+            || parent
+                .is_some_and(|parent| self.grammar.is(parent, Role::Loop) || parent.kind() == "for_in_clause")
+        {
+            self.extended(scope, node, &own);
+            for text in scope.expressions.iter().filter(|text| **text != own).take(12) {
+                self.express("expression", node, text, 0.5);
+            }
+        }
+    }
+
+    fn extended(&mut self, scope: &Scope, node: Node, own: &str) {
+        for template in &self.grammar.texts.extensions {
+            let multiplicative = !template.contains("+ ") && !template.contains(" - ");
+            let inner =
+                if multiplicative && !super::is_atom(own) { format!("({own})") } else { own.to_owned() };
+            if !template.contains("{x}") {
+                self.express("extend", node, &fill(template, &inner, ""), 1.0);
+                continue;
+            }
+            for name in scope.names.iter().take(FEW).filter(|name| *name != own) {
+                self.express("extend", node, &fill(template, &inner, name), 1.0);
+            }
+        }
+    }
+}
+
+/// A text with the expression and a name filled in.
+fn fill(template: &str, expression: &str, name: &str) -> String {
+    let marked = template.replacen("{}", "\u{1}", 1).replace("{x}", name);
+    marked.replacen('\u{1}', expression, 1)
+}
+
+fn bracketed(condition: &str) -> String {
+    if condition.contains(" and ")
+        || condition.contains(" or ")
+        || condition.contains("&&")
+        || condition.contains("||")
+    {
+        format!("({condition})")
+    } else {
+        condition.to_owned()
+    }
+}
+
+/// Whether a condition needs no brackets to be negated.
+fn is_bare(text: &str) -> bool {
+    super::is_atom(text)
+}
+
+fn has_token(node: Node, tokens: &[&str]) -> bool {
+    let mut cursor = node.walk();
+    node.children(&mut cursor).any(|child| !child.is_named() && tokens.contains(&child.kind()))
+}

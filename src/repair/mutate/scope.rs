@@ -1,0 +1,194 @@
+//! A scope is what stands at hand where an edit is made: names, conditions, expressions and statements of a
+//! function, fields and functions of its file.
+
+use std::collections::BTreeMap;
+
+use tree_sitter::Node;
+
+use super::{Source, visit};
+use crate::repair::grammar::Role;
+
+/// Names of a scope that edits use.
+const NAMES: usize = 16;
+
+/// Longest expression that is used elsewhere.
+const LONGEST: usize = 80;
+
+/// What a function has at hand.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// Names of variables, those used most often first.
+    pub names: Vec<String>,
+    /// Fields of objects, as in `self.size`.
+    pub members: Vec<String>,
+    /// Conditions that stand in it.
+    pub conditions: Vec<String>,
+    /// Expressions that stand in it, longer than a name.
+    pub expressions: Vec<String>,
+}
+
+impl Scope {
+    /// What stands at hand in a function, or at the top of a file.
+    pub fn of(source: &Source, function: Node) -> Scope {
+        let grammar = source.grammar;
+        let mut names: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        let mut scope = Scope::default();
+        visit(function, &mut |node| {
+            if grammar.is(node, Role::Opaque) || node != function && grammar.is(node, Role::Class) {
+                return false;
+            }
+            let text = source.of(node);
+            if grammar.is(node, Role::Identifier) && is_variable(source, node) {
+                let (count, _) = names.entry(text.to_owned()).or_insert((0, node.start_byte()));
+                *count += 1;
+            }
+            if text.len() <= LONGEST && !text.contains('\n') {
+                if grammar.is(node, Role::Comparison)
+                    || grammar.is(node, Role::Boolean)
+                    || grammar.is(node, Role::Not)
+                {
+                    keep(&mut scope.conditions, text);
+                } else if grammar.is(node, Role::Attribute) && is_value(source, node) {
+                    keep(&mut scope.members, text);
+                } else if [Role::Call, Role::Binary, Role::Subscript]
+                    .iter()
+                    .any(|role| grammar.is(node, *role))
+                    && !grammar.is(node, Role::Assignment)
+                {
+                    keep(&mut scope.expressions, text);
+                }
+            }
+            true
+        });
+        let mut names: Vec<(String, (usize, usize))> = names.into_iter().collect();
+        names.sort_by_key(|(_, (count, first))| (std::cmp::Reverse(*count), *first));
+        scope.names = names.into_iter().map(|(name, _)| name).take(NAMES).collect();
+        scope.members.truncate(NAMES);
+        scope
+    }
+}
+
+fn keep(list: &mut Vec<String>, text: &str) {
+    if list.len() < 40 && !list.iter().any(|known| known == text) {
+        list.push(text.to_owned());
+    }
+}
+
+/// The outermost functions of a file; the file itself comes last, for what stands outside of them.
+pub fn scopes<'t>(source: &'t Source) -> Vec<Node<'t>> {
+    let mut found = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let function = source.grammar.is(node, Role::Function);
+        if function {
+            found.push(node);
+        }
+        !function
+    });
+    found.push(source.tree.root_node());
+    found
+}
+
+/// Whether an identifier names a variable: no field, no function that is called, no name of an argument.
+pub fn is_variable(source: &Source, node: Node) -> bool {
+    let Some(parent) = node.parent() else { return false };
+    let is = |role| source.grammar.is(parent, role);
+    let last = parent.named_child(u32::try_from(parent.named_child_count().saturating_sub(1)).unwrap_or(0));
+    let named = |field: &str| parent.child_by_field_name(field) == Some(node);
+    !(is(Role::Attribute) && last == Some(node) && parent.named_child_count() > 1
+        || is(Role::Call) && (named("function") || named("macro"))
+        || is(Role::Keyword) && parent.named_child(0) == Some(node)
+        || (is(Role::Function) || is(Role::Class)) && named("name")
+        || source.grammar.is(parent, Role::Opaque))
+}
+
+/// Whether a node is an expression whose value is used, and not a place that is written or called.
+pub fn is_value(source: &Source, node: Node) -> bool {
+    let grammar = source.grammar;
+    let Some(parent) = node.parent() else { return false };
+    let named = |field: &str| parent.child_by_field_name(field) == Some(node);
+    let is = |role| grammar.is(parent, role);
+    if !grammar.is(node, Role::Expression) || is(Role::Parameters) || is(Role::Opaque) {
+        return false;
+    }
+    let target = (is(Role::Assignment) || is(Role::Loop) || parent.kind() == "for_in_clause")
+        && named("left")
+        || parent.kind() == "let_declaration" && named("pattern")
+        || parent.kind() == "variable_declarator" && named("name");
+    let callee = is(Role::Call) && (named("function") || named("macro"));
+    !target && !callee && (!grammar.is(node, Role::Identifier) || is_variable(source, node))
+}
+
+/// Names of fields and methods in a file, and whether they are called.
+pub fn fields(source: &Source) -> Vec<(String, bool)> {
+    let mut found: Vec<(String, bool)> = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        if source.grammar.is(node, Role::Attribute)
+            && let Some(last) =
+                node.named_child(u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0))
+        {
+            let called = node.parent().is_some_and(|parent| {
+                source.grammar.is(parent, Role::Call) && parent.child_by_field_name("function") == Some(node)
+            });
+            let field = (source.of(last).to_owned(), called);
+            if !found.contains(&field) && found.len() < 60 {
+                found.push(field);
+            }
+        }
+        true
+    });
+    found
+}
+
+/// Functions that a file defines or calls by name, and how many arguments they take.
+pub fn functions(source: &Source) -> Vec<(String, usize)> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let function = if source.grammar.is(node, Role::Call) {
+            let callee = node.child_by_field_name("function");
+            let arguments = node.child_by_field_name("arguments");
+            callee.filter(|callee| source.grammar.is(*callee, Role::Identifier)).zip(arguments)
+        } else if source.grammar.is(node, Role::Function) {
+            node.child_by_field_name("name").zip(node.child_by_field_name("parameters"))
+        } else {
+            None
+        };
+        if let Some((name, arguments)) = function {
+            let function = (source.of(name).to_owned(), arguments.named_child_count());
+            if !found.contains(&function) && found.len() < 60 {
+                found.push(function);
+            }
+        }
+        true
+    });
+    found
+}
+
+/// String literals of a file.
+pub fn strings(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let text = source.of(node);
+        if source.grammar.is(node, Role::String) && text.len() <= 40 && !text.contains('\n') {
+            keep(&mut found, text);
+        }
+        !source.grammar.is(node, Role::String)
+    });
+    found
+}
+
+/// Ranges of tests in a file of the product: modules and functions that an attribute keeps for tests.
+pub fn tests(source: &Source) -> Vec<std::ops::Range<usize>> {
+    let mut found = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let attribute = node.prev_named_sibling().filter(|before| source.grammar.is(*before, Role::Opaque));
+        let marked = attribute.is_some_and(|attribute| {
+            let text = source.of(attribute);
+            text.starts_with("#[") && (text.contains("cfg(test)") || text.contains("test]"))
+        });
+        if marked {
+            found.push(node.byte_range());
+        }
+        !marked
+    });
+    found
+}

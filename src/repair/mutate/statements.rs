@@ -1,0 +1,383 @@
+//! Edits of statements: what is missing, superfluous or in the wrong place.
+
+use tree_sitter::Node;
+
+use super::scope::Scope;
+use super::{Edit, Maker, visit};
+use crate::repair::grammar::Role;
+
+/// Statements that are copied from elsewhere in a function.
+const COPIES: usize = 30;
+
+impl Maker<'_> {
+    /// Edits of all statements of a function; of a whole file, of those outside of functions.
+    pub fn statements(&mut self, scope: &Scope, function: Node) {
+        let mut blocks = Vec::new();
+        let whole = function.parent().is_none();
+        visit(function, &mut |node| {
+            if self.grammar.is(node, Role::Block) {
+                blocks.push(node);
+            }
+            !(whole && node != function && self.grammar.is(node, Role::Function))
+        });
+        let copies = self.copies(function);
+        for block in blocks {
+            let mut cursor = block.walk();
+            let list: Vec<Node> = block
+                .named_children(&mut cursor)
+                .filter(|child| !self.grammar.is(*child, Role::Comment))
+                .collect();
+            if whole && block == function {
+                continue;
+            }
+            for (at, statement) in list.iter().enumerate() {
+                if !self.grammar.is(*statement, Role::Statement) || self.documents(*statement) {
+                    continue;
+                }
+                let (before, after) = (at.checked_sub(1).and_then(|at| list.get(at)), list.get(at + 1));
+                self.remove(*statement, list.len() == 1);
+                self.shuffle(*statement, before.copied(), after.copied());
+                self.guard(scope, *statement, block);
+                self.insert(scope, *statement, after.is_none(), &copies);
+                self.restate(*statement);
+            }
+        }
+    }
+
+    /// Whether a statement is a text that nobody uses.
+    fn documents(&self, statement: Node) -> bool {
+        statement.named_child_count() == 1
+            && statement.named_child(0).is_some_and(|child| self.grammar.is(child, Role::String))
+    }
+
+    /// Simple statements of a function, as texts.
+    fn copies(&self, function: Node) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        visit(function, &mut |node| {
+            if self.grammar.is(node, Role::Simple) && !self.documents(node) {
+                let text = self.source.of(node);
+                if text.len() <= 120
+                    && !text.contains('\n')
+                    && found.len() < COPIES
+                    && !found.iter().any(|known| known == text)
+                {
+                    found.push(text.to_owned());
+                }
+            }
+            true
+        });
+        found
+    }
+
+    /// The blanks before a statement.
+    fn indentation(&self, node: Node) -> &str {
+        let start = node.start_byte() - node.start_position().column;
+        let blanks = self.source.text.get(start..node.start_byte()).unwrap_or_default();
+        if blanks.trim().is_empty() { blanks } else { "" }
+    }
+
+    /// Whether a statement has its lines for itself.
+    fn stands_alone(&self, node: Node) -> bool {
+        let start = node.start_byte() - node.start_position().column;
+        let before = self.source.text.get(start..node.start_byte()).unwrap_or("x");
+        let rest = self.source.text.get(node.end_byte()..).unwrap_or_default();
+        before.trim().is_empty()
+            && rest.lines().next().unwrap_or_default().trim().trim_matches(';').is_empty()
+    }
+
+    /// A statement with its line break.
+    fn line(&self, node: Node) -> (usize, usize) {
+        let start = node.start_byte() - node.start_position().column;
+        let rest = self.source.text.get(node.end_byte()..).unwrap_or_default();
+        let end = node.end_byte() + rest.find('\n').map_or(rest.len(), |at| at + 1);
+        (start, end)
+    }
+
+    fn remove(&mut self, node: Node, only: bool) {
+        if !self.stands_alone(node) {
+            return;
+        }
+        let (start, end) = self.line(node);
+        let text = if only && self.grammar.parser == "python" {
+            format!("{}pass\n", self.indentation(node))
+        } else {
+            String::new()
+        };
+        let compound = !self.grammar.is(node, Role::Simple);
+        self.push("delete", node, vec![Edit { start, end, text }], if compound { 0.5 } else { 1.0 });
+        if self.grammar.is(node, Role::If)
+            && let Some(body) = node.child_by_field_name("consequence")
+        {
+            let inner = self.body_text(body, self.indentation(node));
+            let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: inner.trim().to_owned() };
+            self.push("delete", node, vec![edit], 0.6);
+        }
+    }
+
+    /// The statements of a block, indented as `indentation` says.
+    fn body_text(&self, body: Node, indentation: &str) -> String {
+        let mut cursor = body.walk();
+        let texts: Vec<String> =
+            body.named_children(&mut cursor).map(|child| self.reindented(child, indentation)).collect();
+        texts.join("\n")
+    }
+
+    /// A statement's text with another indentation, its own line's blanks included.
+    fn reindented(&self, node: Node, indentation: &str) -> String {
+        let own = self.indentation(node);
+        let mut lines = self.source.of(node).split('\n');
+        let mut text = format!("{indentation}{}", lines.next().unwrap_or_default());
+        for line in lines {
+            let rest = line.strip_prefix(own).unwrap_or(line.trim_start());
+            text = format!("{text}\n{indentation}{rest}");
+        }
+        text
+    }
+
+    /// Exchanges neighbours, moves a statement out of its block or into the one beside it.
+    fn shuffle(&mut self, node: Node, before: Option<Node>, after: Option<Node>) {
+        if !self.stands_alone(node) {
+            return;
+        }
+        if let Some(after) = after.filter(|after| self.stands_alone(*after)) {
+            self.exchange("swap-statements", node, after, 1.0);
+        }
+        let (start, end) = self.line(node);
+        let cut = Edit { start, end, text: String::new() };
+        let outer = node
+            .parent()
+            .and_then(|block| block.parent())
+            .filter(|outer| self.grammar.is(*outer, Role::Statement));
+        if let Some(outer) = outer.filter(|outer| self.stands_alone(*outer) && before.or(after).is_some()) {
+            let text = self.reindented(node, self.indentation(outer)) + "\n";
+            if after.is_none() {
+                let place = self.line(outer).1;
+                self.push(
+                    "move",
+                    node,
+                    vec![cut.clone(), Edit { start: place, end: place, text: text.clone() }],
+                    1.0,
+                );
+            }
+            if before.is_none() {
+                let place = self.line(outer).0;
+                self.push("move", node, vec![Edit { start: place, end: place, text }, cut.clone()], 0.7);
+            }
+        }
+        if let Some(last) = before.and_then(|before| self.last_within(before)) {
+            let text = self.reindented(node, self.indentation(last)) + "\n";
+            let place = self.line(last).1;
+            self.push("move", node, vec![Edit { start: place, end: place, text }, cut.clone()], 1.0);
+        }
+        if let Some(body) = after.and_then(|after| after.child_by_field_name("body"))
+            && let Some(first) = body.named_child(0).filter(|first| self.stands_alone(*first))
+        {
+            let text = self.reindented(node, self.indentation(first)) + "\n";
+            let place = self.line(first).0;
+            self.push("move", node, vec![cut, Edit { start: place, end: place, text }], 0.7);
+        }
+        self.push(
+            "duplicate",
+            node,
+            vec![Edit {
+                start: end,
+                end,
+                text: self.source.text.get(start..end).unwrap_or_default().to_owned(),
+            }],
+            1.0,
+        );
+    }
+
+    /// What a block is the body of.
+    fn holder<'t>(&self, block: Node<'t>) -> Option<Node<'t>> {
+        let parent = block.parent()?;
+        if parent.kind() == "block" && !self.grammar.is(parent, Role::Block) {
+            parent.parent()
+        } else {
+            Some(parent)
+        }
+    }
+
+    /// The last statement in the block of a compound statement.
+    fn last_within<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
+        let mut body =
+            node.child_by_field_name("body").or_else(|| node.child_by_field_name("consequence"))?;
+        if let Some(list) = body.named_child(0).filter(|child| self.grammar.is(*child, Role::Block)) {
+            body = list;
+        }
+        let last = u32::try_from(body.named_child_count().checked_sub(1)?).ok()?;
+        body.named_child(last).filter(|last| self.stands_alone(*last))
+    }
+
+    /// Puts a condition around a statement, or a base case or a jump before it.
+    fn guard(&mut self, scope: &Scope, node: Node, block: Node) {
+        if !self.stands_alone(node) || !self.suspicious(node) {
+            return;
+        }
+        let indentation = self.indentation(node).to_owned();
+        let holder = self.holder(block);
+        let first = holder.is_some_and(|parent| self.grammar.is(parent, Role::Function))
+            && self.is_first(block, node);
+        let looping = holder.is_some_and(|parent| self.grammar.is(parent, Role::Loop));
+        let copied: Vec<(String, f64)> = scope.conditions.iter().map(|text| (text.clone(), 1.5)).collect();
+        let conditions: Vec<(String, f64)> = copied.into_iter().chain(self.conditions(scope)).collect();
+        let values = self.values(scope);
+        let place = node.start_byte();
+        for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
+            let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
+            if first {
+                for (at, value) in values.iter().enumerate().take(24) {
+                    let exit = self.grammar.returns.replacen("{}", value, 1);
+                    let text = self.guarded(condition, &exit, &indentation);
+                    let weight = weight * fade / (1.0 + rank_of(at) * 0.2);
+                    self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
+                }
+            }
+            if looping {
+                for jump in &self.grammar.jumps {
+                    let text = self.guarded(condition, jump, &indentation);
+                    self.push("jump", node, vec![Edit { start: place, end: place, text }], weight * fade);
+                }
+            }
+            if self.grammar.is(node, Role::Simple) && rank < 40 {
+                let statement = self.source.of(node).trim_end_matches(';').to_owned();
+                let text = self.guarded(condition, &statement, &indentation);
+                let text = text.trim_end().to_owned();
+                self.push(
+                    "wrap-in-if",
+                    node,
+                    vec![Edit { start: place, end: node.end_byte(), text }],
+                    weight * fade,
+                );
+            }
+        }
+    }
+
+    fn is_first(&self, block: Node, node: Node) -> bool {
+        let mut cursor = block.walk();
+        let mut real = block
+            .named_children(&mut cursor)
+            .filter(|child| !self.grammar.is(*child, Role::Comment) && !self.documents(*child));
+        real.next() == Some(node)
+    }
+
+    fn guarded(&self, condition: &str, exit: &str, indentation: &str) -> String {
+        let exit = format!("{exit}{}", self.grammar.end);
+        let text = self.grammar.guard.replace("{condition}", condition).replace("{exit}", &exit);
+        format!("{}\n{indentation}", text.replace('\n', &format!("\n{indentation}")))
+    }
+
+    /// A mutant whose weight says already how many others there are.
+    fn push_unranked(&mut self, kind: &'static str, node: Node, edit: Edit, weight: f64) {
+        self.ranks.remove(&(kind, node.start_byte(), node.end_byte()));
+        self.push(kind, node, vec![edit], weight);
+    }
+
+    /// Inserts statements before a statement, and after the last one of a block.
+    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[String]) {
+        if !self.stands_alone(node) || !self.suspicious(node) {
+            return;
+        }
+        let indentation = self.indentation(node).to_owned();
+        let before = |text: &str| Edit {
+            start: node.start_byte(),
+            end: node.start_byte(),
+            text: format!("{text}\n{indentation}"),
+        };
+        let after = |text: &str| Edit {
+            start: node.end_byte(),
+            end: node.end_byte(),
+            text: format!("\n{indentation}{text}"),
+        };
+        let own = self.source.of(node).to_owned();
+        let end = self.grammar.end.clone();
+        let mut texts: Vec<(&'static str, String, f64)> = Vec::new();
+        for copy in copies.iter().filter(|copy| **copy != own) {
+            texts.push(("insert-copied", copy.clone(), 1.0));
+            texts.extend(self.adapted(scope, copy).into_iter().map(|text| ("insert-adapted", text, 1.0)));
+        }
+        for jump in self.grammar.jumps.iter().chain([&self.grammar.bare_return]) {
+            texts.push(("insert", format!("{jump}{end}"), 1.0));
+        }
+        for template in &self.grammar.texts.statements {
+            for name in scope.names.iter().take(6).chain(scope.members.iter().take(4)) {
+                let text = template.replace("{x}", name);
+                if text.contains("{y}") {
+                    let others = scope.names.iter().take(8).filter(|other| *other != name);
+                    texts.extend(
+                        others.map(|other| ("insert", format!("{}{end}", text.replace("{y}", other)), 1.0)),
+                    );
+                } else {
+                    texts.push(("insert", format!("{text}{end}"), 1.0));
+                }
+            }
+        }
+        for value in self.values(scope).into_iter().filter(|_| last) {
+            texts.push(("insert", format!("{}{end}", self.grammar.returns.replacen("{}", &value, 1)), 0.7));
+        }
+        for (kind, text, weight) in texts {
+            let leaves =
+                self.grammar.bare_return.split(' ').next().is_some_and(|word| text.starts_with(word))
+                    || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()));
+            if !leaves {
+                self.push(kind, node, vec![before(&text)], weight);
+            }
+            if last {
+                self.push(kind, node, vec![after(&text)], weight);
+            }
+        }
+    }
+
+    /// A copied statement with one name exchanged.
+    fn adapted(&self, scope: &Scope, copy: &str) -> Vec<String> {
+        let Some(tree) = self.grammar.tree(copy, None) else { return Vec::new() };
+        let mut places = Vec::new();
+        let mut stack = vec![tree.root_node()];
+        while let Some(node) = stack.pop() {
+            if self.grammar.is(node, Role::Identifier)
+                && scope.names.iter().any(|name| copy.get(node.byte_range()) == Some(name))
+            {
+                places.push(node.byte_range());
+            }
+            let mut cursor = node.walk();
+            stack.extend(node.named_children(&mut cursor));
+        }
+        let mut found = Vec::new();
+        for place in places.into_iter().take(4) {
+            for name in scope.names.iter().take(8).filter(|name| copy.get(place.clone()) != Some(name)) {
+                let (head, tail) =
+                    (copy.get(..place.start).unwrap_or_default(), copy.get(place.end..).unwrap_or_default());
+                found.push(format!("{head}{name}{tail}"));
+            }
+        }
+        found
+    }
+
+    /// What a call that stands alone may become.
+    fn restate(&mut self, node: Node) {
+        let Some(call) = node.named_child(0).filter(|call| self.grammar.is(*call, Role::Call)) else {
+            return;
+        };
+        let (Some(callee), Some(arguments)) =
+            (call.child_by_field_name("function"), call.child_by_field_name("arguments"))
+        else {
+            return;
+        };
+        let (Some(object), Some(argument)) = (callee.named_child(0), arguments.named_child(0)) else {
+            return;
+        };
+        if !self.grammar.is(callee, Role::Attribute) || arguments.named_child_count() != 1 {
+            return;
+        }
+        let (object, argument) = (self.source.of(object).to_owned(), self.source.of(argument).to_owned());
+        for template in &self.grammar.texts.restatements {
+            let text = template.replace("{object}", &object).replace("{argument}", &argument);
+            self.replace("restate", call, text, 1.0);
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ranks are small")]
+fn rank_of(rank: usize) -> f64 {
+    rank as f64
+}
