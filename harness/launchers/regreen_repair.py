@@ -5,7 +5,7 @@
 Tests are collected once; each candidate is a fork in which the functions that it edits get their new code. What it
 says is a proposal and no verdict: whatever passes here is judged again by the ordinary run.
 
-The plan is JSON: `mode` is `trace` (run `tests` and say which lines of the repository each of them runs) or `judge`
+The plan is JSON: `mode` is `trace` (run `tests`, or all, and say which lines of the repository each of them runs) or `judge`
 (run `targets`, then `guards` for each of `candidates`: `[number, file, [[start, end, text], …]]`, offsets in bytes).
 The answer is a JSON object a line.
 """
@@ -25,6 +25,7 @@ from regreen_records import FOREIGN, enter_environment, import_path
 
 HARD_FACTOR = 3
 TRACED_SECONDS = 0.6
+MOST_TRACED = 400
 SPARE_BYTES = 1 << 30
 
 
@@ -342,6 +343,8 @@ class Server:
             self.replies.flush()
 
     def answer(self, request):
+        if "list" in request:
+            return list(self.items)
         if "trace" in request:
             return self.traced(request["trace"])
         self.files.of(request["file"])
@@ -599,7 +602,10 @@ class Judge:
 
 def trace(plan, pool, out):
     began = time.monotonic()
-    for test in plan["tests"]:
+    tests = plan["tests"]
+    if not tests and pool.send(0, {"list": True}):
+        tests = (pool.receive(0) or [])[:MOST_TRACED]
+    for test in tests:
         if time.monotonic() - began > plan["wall"] or not pool.send(0, {"trace": test}):
             break
         answer = pool.receive(0)

@@ -48,6 +48,9 @@ const SECOND: usize = 400;
 /// Seconds that tracing the base may take.
 const TRACING: f64 = 30.0;
 
+/// CPU seconds after which a traced test is about to be cut short.
+const CUT: f64 = 0.5;
+
 /// Tests whose lines are looked at.
 const TRACED: usize = 400;
 
@@ -372,7 +375,8 @@ pub async fn scene<'a>(grammars: &'a Grammars, ask: &Ask<'_>, suite: &Suite) -> 
     let (targets, guards) = sorted(synthetic, targets, guards, &traces);
     let seconds = |ids: &[String]| {
         let known = traces.iter().filter(|trace| ids.contains(&trace.id));
-        known.map(|trace| trace.seconds.min(1.0)).sum::<f64>()
+        // A test that was cut short is the fault's own time.
+        known.map(|trace| trace.seconds).filter(|seconds| *seconds < CUT).sum::<f64>()
     };
     let seconds = (seconds(&targets), seconds(&guards));
     Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
