@@ -97,6 +97,8 @@ pub struct Logic {
     pub quick: bool,
     /// The most suspicious lines, for people and models.
     pub suspicious: Vec<Suspect>,
+    /// Whether the warm judge had nothing to say.
+    cold: bool,
     /// Candidates that passed some of the targets.
     pub near: Vec<String>,
     /// What the search came to, for the transcript.
@@ -276,7 +278,7 @@ impl Logic {
     ) -> Result<Vec<(usize, Trial)>> {
         let before = Instant::now();
         let left = end.saturating_duration_since(before);
-        if suite.profile.warm.is_empty() {
+        if suite.profile.warm.is_empty() || self.cold {
             let left = self.judge_variants(ask, suite, scene, &round, (begin, end)).await?;
             let one_by_one = if self.plausible.is_empty() {
                 left.into_iter().take(COLD)
@@ -309,6 +311,11 @@ impl Logic {
         let seconds = left.as_secs().saturating_add(5).min(3600);
         let said = ask.verifier.warm(suite, &serde_json::to_string(&plan)?, seconds).await?;
         let answers = warm::answers(&said.unwrap_or_default());
+        if answers.judged.is_empty() && !round.is_empty() && left.as_secs() > 1 {
+            // The warm judge cannot load these tests.
+            self.cold = true;
+            return Box::pin(self.judge(ask, suite, scene, round, begin, end)).await;
+        }
         let offset = before.duration_since(begin).as_secs_f64();
         let mut best: BTreeMap<usize, usize> = BTreeMap::new();
         let mut numbers: HashSet<usize> = HashSet::new();
