@@ -315,8 +315,10 @@ impl Run<'_> {
                 bail!("an answer without a candidate was to be read: {reason}")
             }
         };
-        let Composed { product, left_out } = self.verifier.compose(&patch)?;
-        if let Some(failure) = problem.or_else(|| nothing_left(&product, &left_out)) {
+        let composed = self.verifier.compose(&patch)?;
+        let nothing_left = verify::nothing_left(&composed);
+        let Composed { product, left_out, .. } = composed;
+        if let Some(failure) = problem.or(nothing_left) {
             // What fits of an answer that does not fit as a whole is no candidate: it must not look tried.
             self.note(Event::Judged { attempt, verdict: Verdict::Red(failure), seconds: 0.0 })?;
             return Ok(Step::Again);
@@ -439,22 +441,6 @@ fn read_reply(text: &str, base: &dyn Fn(&RepoPath) -> Option<File>) -> (Patch, O
         Some(Failure { log: edits.complaint(), ..verify::plain(FailureKind::DoesNotApply, summary) })
     };
     (edits.patch, problem)
-}
-
-/// The failure of a candidate of which nothing is left to judge.
-fn nothing_left(product: &Patch, left_out: &[String]) -> Option<Failure> {
-    if !product.is_empty() {
-        return None;
-    }
-    Some(if left_out.is_empty() {
-        verify::plain(FailureKind::NoEdit, "the candidate changes nothing".to_owned())
-    } else {
-        let names = crate::text::list(left_out, 3);
-        let summary = format!(
-            "only files of tests and configuration were edited ({names}), and those are left as they are"
-        );
-        verify::plain(FailureKind::OnlyProtected, summary)
-    })
 }
 
 /// Bytes, about 600 tokens, of what a search that found nothing has learned.

@@ -36,6 +36,9 @@ pub mod repair;
 pub mod policy;
 pub mod fix;
 
+// Many at once.
+pub mod selftest;
+
 // Everything that is shown, computed from the records alone.
 pub mod story;
 

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -190,12 +190,43 @@ fn read_lossy(file: &mut File, limit: u64) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Nanoseconds spent waiting for children, over the life of the process.
-static WAITED: AtomicU64 = AtomicU64::new(0);
+/// Time in which any child ran, over the life of the process.
+static WAITED: Mutex<Waited> = Mutex::new(Waited { children: 0, since: None, total: Duration::ZERO });
+
+/// Children that run side by side are waited for once.
+struct Waited {
+    children: usize,
+    since: Option<Instant>,
+    total: Duration,
+}
+
+/// A child that is being waited for, until this is dropped.
+struct Waiting;
+
+impl Waiting {
+    fn begin() -> Waiting {
+        let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.children += 1;
+        waited.since.get_or_insert_with(Instant::now);
+        Waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+        waited.children = waited.children.saturating_sub(1);
+        if waited.children == 0 {
+            let time = waited.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            waited.total += time;
+        }
+    }
+}
 
 /// Time spent waiting for children so far; what is left of the wall clock is regreen's own.
 pub fn waited() -> Duration {
-    Duration::from_nanos(WAITED.load(Ordering::Relaxed))
+    let waited = WAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    waited.total + waited.since.map_or(Duration::ZERO, |since| since.elapsed())
 }
 
 /// A program that starts another one, as a sandbox does, and cannot, writes why into a file of this name in the
@@ -219,7 +250,7 @@ pub async fn run(command: &Command) -> Result<Finished> {
     let [out, err] =
         ["stdout", "stderr"].map(|name| tempfile::Builder::new().prefix(name).tempfile_in(&command.logs));
     let (out, err) = (out?.keep()?, err?.keep()?);
-    let start = Instant::now();
+    let (start, waiting) = (Instant::now(), Waiting::begin());
     let mut group = start_child(command, &out.0, &err.0)?;
     let feeder = group.child.stdin.take().map(|stdin| tokio::spawn(feed(stdin, command.input.clone())));
     let mut watch = tokio::time::interval(WATCH);
@@ -245,7 +276,7 @@ pub async fn run(command: &Command) -> Result<Finished> {
         feeder.abort();
     }
     let seconds = start.elapsed();
-    WAITED.fetch_add(u64::try_from(seconds.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    drop(waiting);
     let captured = |(file, path): (File, PathBuf)| -> Result<Captured> {
         Ok(Captured { path, bytes: file.metadata()?.len() })
     };

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use crate::policy;
 use crate::record::{Event, Outcome, Record};
 use crate::text::{clip, list, one_line, printable};
-use crate::verdict::{Baseline, Evidence, Failure, Verdict};
-use crate::verify::count;
+use crate::verdict::{Baseline, Evidence, Failure, LayerResult, Verdict};
+use crate::verify::{Receipt, count};
 
 /// The line that a record is worth while the run goes on, if any.
 pub fn line(record: &Record) -> Option<String> {
@@ -184,6 +184,44 @@ fn indent(text: &str) -> String {
         let _ = writeln!(all, "  {line}");
         all
     })
+}
+
+/// What `regreen verify` found, layer by layer.
+pub fn judgement(receipt: &Receipt) -> String {
+    let mut text = String::from("\n");
+    for layer in &receipt.layers {
+        let mark = match layer.result {
+            LayerResult::Passed => "+",
+            LayerResult::Flagged => "!",
+            LayerResult::Stopped => "x",
+            LayerResult::NotRun => " ",
+        };
+        let name = layer.name.to_string();
+        let _ = writeln!(text, "  {mark} {name:<26} {:>6.1} s  {}", layer.seconds, one_line(&layer.detail));
+    }
+    if !receipt.left_out.is_empty() {
+        let _ = writeln!(
+            text,
+            "  left out, because tests and configuration are the base's: {}",
+            list(&receipt.left_out, 5)
+        );
+    }
+    let _ = writeln!(text, "\nVerdict: {}.", receipt.word);
+    match &receipt.verdict {
+        Verdict::Green(evidence) => {
+            let _ = writeln!(text, "  {}", judged(&receipt.verdict));
+            for caveat in &evidence.caveats {
+                let _ = writeln!(text, "  - {caveat}");
+            }
+        }
+        Verdict::Red(failure) => text.push_str(&wrong(failure)),
+        verdict @ (Verdict::Rejected { .. } | Verdict::Inconclusive { .. }) => {
+            for reason in verdict.reasons() {
+                let _ = writeln!(text, "  - {}", one_line(&reason));
+            }
+        }
+    }
+    text
 }
 
 /// The whole run, from beginning to end.

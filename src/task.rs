@@ -61,6 +61,9 @@ pub struct Task {
     /// What one command may use, where the toolchain's own limits do not fit.
     #[serde(default, skip_serializing_if = "Limits::are_unsaid")]
     pub limits: Limits,
+    /// Black-box oracles: questions to the product as a program, whose answers are compared outside of the sandbox.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub oracle: Vec<Oracle>,
     /// What may be spent.
     #[serde(default)]
     pub budget: Budget,
@@ -135,6 +138,47 @@ fn mebibytes(text: &str) -> Option<u64> {
         "T" => number.checked_mul(1 << 20),
         _ => None,
     }
+}
+
+/// Questions to the product as a program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Oracle {
+    /// Program and arguments that every case begins with; relative to `dir`.
+    pub argv: Vec<String>,
+    /// What makes the program, once.
+    #[serde(default)]
+    pub build: Vec<String>,
+    /// The folder that it runs in, relative to the repository.
+    #[serde(default)]
+    pub dir: String,
+    /// Deadline of every command in seconds.
+    #[serde(default = "one_minute")]
+    pub seconds: u64,
+    /// The questions.
+    pub case: Vec<OracleCase>,
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OracleCase {
+    /// Arguments after those of the oracle.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// What it reads from stdin.
+    #[serde(default)]
+    pub stdin: String,
+    /// What it must print, blanks at the end apart; not looked at, if absent.
+    #[serde(default)]
+    pub stdout: Option<String>,
+    /// The status that it must end with.
+    #[serde(default)]
+    pub status: i32,
+}
+
+fn one_minute() -> u64 {
+    60
 }
 
 /// Where a repository comes from.

@@ -3,6 +3,9 @@
 
 mod settings;
 mod watch;
+mod reports;
+mod verify;
+mod selftest;
 mod deliver;
 mod doctor;
 mod localise;
@@ -38,6 +41,14 @@ enum Command {
     /// Turn a failing repository green, or say honestly why not
     #[command(after_help = FIX_EXAMPLES)]
     Fix(Box<FixArgs>),
+    /// Judge a patch that anybody made
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(Box<verify::VerifyArgs>),
+    /// Test regreen itself
+    Selftest {
+        #[command(subcommand)]
+        what: selftest::Selftest,
+    },
     /// Tell a run as a story
     #[command(
         after_help = "Examples:\n  regreen show                 the latest run\n  regreen show 20260102-…      one run\n  regreen show --json | jq .   its records"
@@ -102,12 +113,26 @@ Examples:
 Exit status: 0 green, 1 unsolved, 2 bad usage, 3 budget spent, 4 not fixable by a patch, 70 our own fault,
 130 interrupted.";
 
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  regreen verify --patch fix.diff                  against the working copy here
+  regreen verify --branch fix --rev main           what a branch changed since it left main
+  regreen verify --patch fix.diff --held-out ../secret-tests --level L4
+  git diff | regreen verify --patch - --json       the receipt on stdout
+  regreen verify --patch fix.diff --write-receipt receipt.json
+  regreen verify --receipt receipt.json            check it again
+
+Exit status: 0 solved or passes-visible, 1 not solved, 2 bad usage, 5 suspect, 6 inconclusive,
+7 it passes below the --level asked for, 70 our own fault, 130 interrupted.";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Schema {
     /// `ledger.jsonl`, one record a line
     Ledger,
     /// `task.toml`
     Task,
+    /// What `regreen verify --json` prints
+    Receipt,
 }
 
 /// What all commands that touch toolchains have in common.
@@ -124,9 +149,9 @@ struct Common {
     sandbox: Option<Level>,
 }
 
-#[derive(Debug, Args)]
-#[command(args_override_self = true)]
-struct FixArgs {
+/// What is worked on, and how it is built and tested.
+#[derive(Clone, Debug, Args)]
+struct TaskArgs {
     /// A folder in a git repository, a task folder, or a URL (file, https, ssh)
     #[arg(default_value = ".")]
     path: String,
@@ -172,6 +197,13 @@ struct FixArgs {
     /// Whether set-up steps (dependencies) have the network
     #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Build and test")]
     setup_network: Switch,
+}
+
+#[derive(Debug, Args)]
+#[command(args_override_self = true)]
+struct FixArgs {
+    #[command(flatten)]
+    on: TaskArgs,
 
     /// Who proposes, cheapest first; may be repeated: repair, PROVIDER/NAME, command:ARGV, replay:FOLDER
     /// [default: repair, then the model whose key is in the environment]
@@ -260,6 +292,12 @@ pub enum Exit {
     Budget = 3,
     /// No patch can help here: flaky tests, a missing toolchain, a broken environment.
     NotFixable = 4,
+    /// `verify`: the patch passes where no honest one can, or reached for the verifier.
+    Suspect = 5,
+    /// `verify`: evidence is missing or contradicts itself.
+    Inconclusive = 6,
+    /// `verify`: the patch passes, below the level that was asked for.
+    BelowLevel = 7,
     /// regreen itself failed.
     Fault = 70,
     /// It was interrupted; `--resume` goes on.
@@ -306,6 +344,16 @@ fn complain(error: &anyhow::Error) {
 fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
     match command {
         Command::Fix(args) => fix(resumed(*args, arguments)?),
+        Command::Verify(args) => {
+            let watch = Watch::new(false);
+            let stopped = || watch.line("Stopped.");
+            supervised(stopped, verify::verify(&args, &watch))
+        }
+        Command::Selftest { what } => {
+            let watch = Watch::new(false);
+            let stopped = || watch.line("Stopped.");
+            supervised(stopped, selftest::selftest(&what, &watch))
+        }
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
         Command::Localise { path, target, json, common } => {
             let runtime =
@@ -321,6 +369,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
             let schema = match format {
                 Schema::Ledger => schemars::schema_for!(crate::record::Record),
                 Schema::Task => schemars::schema_for!(crate::task::Task),
+                Schema::Receipt => schemars::schema_for!(crate::verify::Receipt),
             };
             print(&format!("{}\n", serde_json::to_string_pretty(&schema)?));
             Ok(Exit::Green)
@@ -372,20 +421,27 @@ fn resumed(mut args: FixArgs, arguments: &[OsString]) -> Result<FixArgs> {
 }
 
 fn fix(args: FixArgs) -> Result<Exit> {
-    crate::mounts::enter();
-    // A second thread looks out for signals, also while this one takes a large repository.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let watch = Watch::new(args.json);
     let settings = Settings::resolve(args)?;
+    let stopped = || {
+        let id = &settings.run;
+        watch.line(&format!("Stopped. Nothing is lost: `regreen fix --resume {id}` goes on."));
+    };
+    supervised(stopped, fix_with(&settings, &watch))
+}
+
+/// Does the work until it is done or somebody stops it.
+fn supervised(stopped: impl Fn(), work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    // A second thread looks out for signals, also while this one takes a large repository.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let stop = tokio::sync::Notify::new();
     let stop = std::sync::Arc::new(stop);
     runtime.spawn(stop_on_signal(stop.clone()));
     let exit = runtime.block_on(async {
         tokio::select! {
-            exit = fix_with(&settings, &watch) => exit,
+            exit = work => exit,
             () = stop.notified() => {
-                let id = &settings.run;
-                watch.line(&format!("Stopped. Nothing is lost: `regreen fix --resume {id}` goes on."));
+                stopped();
                 Ok(Exit::Interrupted)
             }
         }

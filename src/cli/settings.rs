@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{Common, FixArgs, Switch, Usage};
+use super::{Common, FixArgs, Switch, TaskArgs, Usage};
 use crate::budget::Budget;
 use crate::fix::Run;
 use crate::harness;
@@ -92,20 +92,16 @@ impl Settings {
     /// anew win.
     pub fn resolve(mut args: FixArgs) -> Result<Settings> {
         let here = args.here.clone();
-        let (mut task, beside, plain) = read_task(&args, &here)?;
+        let (mut task, beside, plain) = read_task(&args.on, &here)?;
         let mut models = std::mem::take(&mut args.model);
         let (folder, resume) = match &args.resume {
             Some(folder) => (here.join(folder), true),
             None => (here.join(&args.out).join(new_id()), false),
         };
         let run = name_of(&folder);
-        merge(&mut task, &args)?;
+        merge(&mut task, &args.on)?;
+        limit(&mut task, &args);
         let budget = task.budget.clone();
-        check_source(&task.source.path)?;
-        for (option, command) in [("--test-cmd", &args.test_cmd), ("--build-cmd", &args.build_cmd)] {
-            let empty = command.as_ref().is_some_and(|command| command.trim().is_empty());
-            ensure!(!empty, Usage(format!("{option} is empty")));
-        }
         if args.json && args.patch.as_deref() == Some("-") {
             return Err(Usage(
                 "--json and --patch - both write to stdout; name a file for the patch".to_owned(),
@@ -182,17 +178,17 @@ impl Settings {
             }
         };
         write(&mut ledger, watch, event)?;
-        let scratch = Scratch::new(&cache(&self.args.common)?)?;
-        say("taking the repository");
-        let snapshot =
-            workspace::take(&self.task.source, &self.beside, self.plain, &scratch).map_err(usage)?;
-        let launchers = scratch.folder.join("launchers");
-        std::fs::create_dir(&launchers)?;
-        harness::write_launchers(&launchers)?;
-        let profiles = Profile::load(overrides)?;
-        let suites =
-            toolchain::detect(&snapshot.root, &snapshot.focus, &profiles, &self.task).map_err(usage)?;
-        let names = suites.iter().map(toolchain::Suite::label).collect();
+        let verifier = with_sandbox(
+            self.task.clone(),
+            &self.beside,
+            self.plain,
+            &self.args.on,
+            &self.args.common,
+            sandbox,
+            say,
+        )?;
+        let names = verifier.suites.iter().map(toolchain::Suite::label).collect();
+        let snapshot = &verifier.workshop.snapshot;
         let based = Event::Based { tree: snapshot.tree.clone(), files: snapshot.files, suites: names };
         let known = ledger.records.iter().find(|record| matches!(record.event, Event::Based { .. }));
         match known.map(|record| &record.event) {
@@ -202,16 +198,6 @@ impl Settings {
             ),
             None => write(&mut ledger, watch, based)?,
         }
-        let verifier = Verifier {
-            task: self.task.clone(),
-            workshop: workshop(&sandbox, scratch, snapshot)?,
-            sandbox,
-            suites,
-            launchers,
-            setup_network: self.args.setup_network == Switch::On,
-            deadline: self.args.deadline,
-            held_out: None,
-        };
         let tiers = 0..self.models.len();
         let proposers = tiers.map(|tier| self.proposer(tier, &ledger.records)).collect::<Result<_>>()?;
         Ok(Run {
@@ -269,6 +255,47 @@ impl Settings {
     }
 }
 
+/// Takes a task's source, finds its suites, and is ready to judge.
+pub fn verifier(
+    task: Task,
+    beside: &Path,
+    plain: bool,
+    on: &TaskArgs,
+    common: &Common,
+    say: Say<'_>,
+) -> Result<Verifier> {
+    with_sandbox(task, beside, plain, on, common, sandbox(common)?, say)
+}
+
+fn with_sandbox(
+    task: Task,
+    beside: &Path,
+    plain: bool,
+    on: &TaskArgs,
+    common: &Common,
+    sandbox: Sandbox,
+    say: Say<'_>,
+) -> Result<Verifier> {
+    let scratch = Scratch::new(&cache(common)?)?;
+    say("taking the repository");
+    let snapshot = workspace::take(&task.source, beside, plain, &scratch).map_err(usage)?;
+    let launchers = scratch.folder.join("launchers");
+    std::fs::create_dir(&launchers)?;
+    harness::write_launchers(&launchers)?;
+    let profiles = Profile::load(common.harness.as_deref())?;
+    let suites = toolchain::detect(&snapshot.root, &snapshot.focus, &profiles, &task).map_err(usage)?;
+    Ok(Verifier {
+        task,
+        workshop: workshop(&sandbox, scratch, snapshot)?,
+        sandbox,
+        suites,
+        launchers,
+        setup_network: on.setup_network == Switch::On,
+        deadline: on.deadline,
+        held_out: None,
+    })
+}
+
 /// The prompts, with what a harness folder overrides.
 fn templates(overrides: Option<&Path>) -> Result<Templates> {
     let mut templates = Templates::default();
@@ -302,13 +329,13 @@ fn write(ledger: &mut Ledger, watch: &dyn Fn(&Record), event: Event) -> Result<(
 
 /// A fault of what the user gave, not of regreen.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` calls")]
-fn usage(error: anyhow::Error) -> anyhow::Error {
+pub fn usage(error: anyhow::Error) -> anyhow::Error {
     Usage(format!("{error:#}")).into()
 }
 
 /// The task: from `--task`, from a `task.toml` with the key `regreen` in the folder named, or a new one.
 /// Returns it with the folder that its source is relative to, and whether that source is a tree of its own.
-fn read_task(args: &FixArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
+pub fn read_task(args: &TaskArgs, here: &Path) -> Result<(Task, PathBuf, bool)> {
     let (folder, found) = match &args.task {
         Some(file) => (here.join(file).parent().unwrap_or(here).to_owned(), None),
         None => (here.join(&args.path), Some(found_task(&here.join(&args.path)))),
@@ -383,8 +410,8 @@ fn check_source(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets arguments win over the task.
-fn merge(task: &mut Task, args: &FixArgs) -> Result<()> {
+/// Lets arguments win over the task. Fails when they make no sense.
+pub fn merge(task: &mut Task, args: &TaskArgs) -> Result<()> {
     let shell = |command: &String| vec!["sh".to_owned(), "-c".to_owned(), command.clone()];
     if !args.target.is_empty() {
         task.fail_to_pass = args.target.iter().cloned().collect();
@@ -399,12 +426,21 @@ fn merge(task: &mut Task, args: &FixArgs) -> Result<()> {
     task.test_cmd = args.test_cmd.as_ref().map(shell).or(task.test_cmd.take());
     task.test_format = args.test_format.or(task.test_format);
     task.test_results = args.test_results.clone().or(task.test_results.take());
+    check_source(&task.source.path)?;
+    for (option, command) in [("--test-cmd", &args.test_cmd), ("--build-cmd", &args.build_cmd)] {
+        let empty = command.as_ref().is_some_and(|command| command.trim().is_empty());
+        ensure!(!empty, Usage(format!("{option} is empty")));
+    }
+    Ok(())
+}
+
+/// Lets limits given as arguments win over the task's, and defaults fill in.
+fn limit(task: &mut Task, args: &FixArgs) {
     let budget = &mut task.budget;
     budget.attempts = args.attempts.or(budget.attempts).or(Some(ATTEMPTS));
     budget.tokens = args.tokens.or(budget.tokens);
     budget.usd = args.usd.or(budget.usd).or(Some(USD));
     budget.seconds = args.time.or(budget.seconds).or(Some(SECONDS));
-    Ok(())
 }
 
 /// The embedded engine, and the model whose key is in the environment.
@@ -492,7 +528,7 @@ fn new_id() -> String {
     format!("{}-{salt}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
 }
 
-fn now() -> String {
+pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

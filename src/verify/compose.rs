@@ -1,42 +1,140 @@
 //! Composing takes of a candidate what may be judged: its product part. Edits of tests, of configuration and of
-//! files that runners pick up by themselves are left out and reported; that is no accusation, since honest patches
-//! edit tests too.
+//! files that runners pick up by themselves are left out and reported; manifests are merged key by key; Rust files
+//! that hold tests beside code are put together from both. Leaving something out is no accusation, since honest
+//! patches edit tests too.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use regex::Regex;
 
-use super::Verifier;
-use crate::patch::Patch;
-use crate::toolchain::Suite;
+use super::manifest::{self, Merged};
+use super::renames::{Change, Renames};
+use super::{Verifier, plain};
+use crate::patch::{File, FileKind, Patch, RepoPath};
+use crate::toolchain::{Suite, splice};
+use crate::verdict::{Failure, FailureKind};
 
 /// A candidate in two parts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Composed {
     /// What may be judged.
     pub product: Patch,
-    /// Paths whose edits are left out, with the reason where it is not the path.
+    /// Paths whose edits are left out, with the part in brackets where it is not the whole file.
     pub left_out: Vec<String>,
+    /// Tests of the base that could not be put back as they were, in sentences: the level says so.
+    pub problems: Vec<String>,
+    /// Test files of the base that are replayed under other names, among the product part.
+    pub replayed: Patch,
+    /// The names, for tests that the patch does not know.
+    pub renames: Names,
+}
+
+/// What a patch gave other names, in all languages and in Rust's inline tests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Names {
+    general: Renames,
+    rust: splice::Renames,
+}
+
+impl Names {
+    /// A file of tests under the new names.
+    pub fn apply(&self, path: &RepoPath, file: &File) -> File {
+        let Ok(before) = text(file.clone()) else { return file.clone() };
+        let mut after = self.general.apply(&before);
+        if ends_with(path, "rs") {
+            after = splice::rename_all(&after, &self.rust);
+        }
+        File { kind: file.kind, content: after.into_bytes() }
+    }
 }
 
 impl Verifier {
-    /// Splits a candidate into what may be judged and the paths of protected files, whose edits are left out.
-    ///
-    /// Leaving them out is no accusation: honest patches edit tests too.
+    /// Splits a candidate into what may be judged and what is left out.
     pub fn compose(&self, candidate: &Patch) -> Result<Composed> {
+        let mut composed = Composed::default();
+        let rust = self.rust_tests(candidate)?;
         let (protected, root) = (self.protected()?, &self.workshop.snapshot.root);
-        let mut product = Patch::default();
-        let mut left_out = Vec::new();
+        let renames = self.renames(candidate, &protected)?;
         for (path, after) in &candidate.0 {
+            let before = self.workshop.snapshot.file(path)?;
             // What is there and cannot be read as a file (a folder, a device, gigabytes) cannot be edited either.
-            let odd =
-                path.under(root).symlink_metadata().is_ok() && self.workshop.snapshot.file(path)?.is_none();
-            if odd || protected.is_match(path.as_str()) {
-                left_out.push(path.to_string());
+            let odd = path.under(root).symlink_metadata().is_ok() && before.is_none();
+            let name = path.as_str().rsplit('/').next().unwrap_or_default();
+            if odd {
+                composed.left_out.push(path.to_string());
+            } else if LOCKS.contains(&name) {
+                composed.left_out.push(format!("{path} (made anew from the manifests)"));
+            } else if let Some(merged) = merged(name, before.as_ref(), after.as_ref()) {
+                composed.add_manifest(path, before.as_ref(), after.as_ref(), merged);
+            } else if protected.is_match(path.as_str()) && !is_product(path, before.as_ref(), after.as_ref())
+                || rust.files.contains(path.as_str())
+            {
+                composed.add_test(path, before.as_ref(), after.as_ref(), &renames);
+            } else if ends_with(path, "rs") {
+                composed.add_rust(path, before.as_ref(), after.as_ref(), &rust.renames);
             } else {
-                product.0.insert(path.clone(), after.clone());
+                composed.product.0.insert(path.clone(), after.clone());
             }
         }
-        Ok(Composed { product, left_out })
+        composed.renames = Names { general: renames, rust: rust.renames };
+        Ok(composed)
+    }
+
+    /// Names that a candidate changed in its product and in the tests that call it.
+    fn renames(&self, candidate: &Patch, protected: &GlobSet) -> Result<Renames> {
+        let (mut product, mut tests): (Vec<Change>, Vec<Change>) = (Vec::new(), Vec::new());
+        for (path, after) in &candidate.0 {
+            let read = |file: Option<File>| file.and_then(|file| text(file).ok()).unwrap_or_default();
+            let change = (read(self.workshop.snapshot.file(path)?), read(after.clone()));
+            if !protected.is_match(path.as_str()) {
+                product.push(change);
+            } else if !change.0.is_empty() && !change.1.is_empty() {
+                tests.push(change);
+            }
+        }
+        Ok(Renames::between(&product, &tests))
+    }
+
+    /// What must be known of a candidate's Rust files together: those that only tests lead to, and renames.
+    fn rust_tests(&self, candidate: &Patch) -> Result<RustTests> {
+        if !candidate.paths().any(|path| ends_with(path, "rs")) {
+            return Ok(RustTests::default());
+        }
+        let base = |path: &str| -> Option<String> {
+            text(self.workshop.snapshot.file(&RepoPath::new(path).ok()?).ok()??).ok()
+        };
+        let after = |path: &str| match candidate.0.get(&RepoPath::new(path).ok()?) {
+            Some(file) => text(file.clone()?).ok(),
+            None => base(path),
+        };
+        let old: BTreeSet<String> = self
+            .workshop
+            .snapshot
+            .paths()?
+            .iter()
+            .filter(|path| ends_with(path, "rs"))
+            .map(ToString::to_string)
+            .collect();
+        let new: BTreeSet<String> =
+            old.iter().cloned().chain(candidate.paths().map(ToString::to_string)).collect();
+        let names = |paths: &'_ BTreeSet<String>| paths.iter().cloned().collect::<Vec<_>>();
+        let (old_names, new_names) = (names(&old), names(&new));
+        let slices = |names: &'_ [String]| names.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
+        let (old_text, new_text) = (slices(&old_names), slices(&new_names));
+        let mut files = splice::test_files(&old_text.lines().collect::<Vec<_>>(), &base);
+        let later = splice::test_files(&new_text.lines().collect::<Vec<_>>(), &after);
+        files.extend(later.into_iter().filter(|path| !old.contains(path)));
+        let changed: Vec<(String, String)> = candidate
+            .paths()
+            .filter(|path| ends_with(path, "rs"))
+            .map(|path| (base(path.as_str()).unwrap_or_default(), after(path.as_str()).unwrap_or_default()))
+            .collect();
+        let pairs: Vec<(&str, &str)> =
+            changed.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
+        Ok(RustTests { files, renames: splice::Renames::between(&pairs) })
     }
 
     /// The globs of protected files: the task's, and those of every suite below its folder.
@@ -51,6 +149,149 @@ impl Verifier {
     }
 }
 
+/// Lock files are made anew, offline, from the base's and the merged manifests.
+const LOCKS: [&str; 7] = [
+    "Cargo.lock",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "uv.lock",
+];
+
+/// What is known of a candidate's Rust files together.
+#[derive(Default)]
+struct RustTests {
+    /// Files that only test modules lead to.
+    files: BTreeSet<String>,
+    renames: splice::Renames,
+}
+
+impl Composed {
+    /// A test's edit is left out, but for names of the product's that it follows.
+    fn add_test(&mut self, path: &RepoPath, before: Option<&File>, after: Option<&File>, renames: &Renames) {
+        let both = before.zip(after).filter(|_| !renames.is_empty());
+        let texts = both.and_then(|(old, new)| Some((text(old.clone()).ok()?, text(new.clone()).ok()?)));
+        let replayed =
+            texts.map(|(old, new)| (renames.replay(&old, &new) != old, renames.replay(&old, &new)));
+        let Some((true, replayed)) = replayed else {
+            self.left_out.push(path.to_string());
+            return;
+        };
+        let kind = before.map_or(FileKind::Plain, |file| file.kind);
+        let file = File { kind, content: replayed.into_bytes() };
+        if Some(&file) != after {
+            self.left_out.push(format!("{path} (all but names: {})", renames.shown()));
+        }
+        self.product.0.insert(path.clone(), Some(file.clone()));
+        self.replayed.0.insert(path.clone(), Some(file));
+    }
+
+    fn add_manifest(&mut self, path: &RepoPath, before: Option<&File>, after: Option<&File>, merged: Merged) {
+        match merged {
+            Merged::Patched => drop(self.product.0.insert(path.clone(), after.cloned())),
+            Merged::Base => {
+                if before != after {
+                    self.left_out.push(format!("{path} (keys of tests and runners)"));
+                }
+            }
+            Merged::Both(text) => {
+                self.left_out.push(format!("{path} (keys of tests and runners)"));
+                self.product.0.insert(path.clone(), Some(File::plain(text)));
+            }
+        }
+    }
+
+    fn add_rust(
+        &mut self,
+        path: &RepoPath,
+        before: Option<&File>,
+        after: Option<&File>,
+        renames: &splice::Renames,
+    ) {
+        let readable = |file: Option<&File>| file.map(|file| text(file.clone())).transpose();
+        let (Ok(old), Ok(new)) = (readable(before), readable(after)) else {
+            self.product.0.insert(path.clone(), after.cloned());
+            return;
+        };
+        let spliced = splice::rust_with(old.as_deref(), new.as_deref(), renames);
+        if !spliced.notes.is_empty() {
+            let notes = crate::text::list(&spliced.notes, 3);
+            self.left_out.push(format!("{path} ({notes})"));
+        }
+        self.problems.extend(spliced.problem.map(|problem| format!("{path}: {problem}")));
+        if spliced.text != old || before.map(|file| file.kind) != after.map(|file| file.kind) {
+            let kind = after.map_or(FileKind::Plain, |file| file.kind);
+            let file = spliced.text.map(|text| File { kind, content: text.into_bytes() });
+            self.product.0.insert(path.clone(), file);
+        }
+    }
+}
+
+/// The failure of a candidate of which nothing is left to judge.
+pub fn nothing_left(composed: &Composed) -> Option<Failure> {
+    if !composed.product.is_empty() {
+        return None;
+    }
+    Some(if composed.left_out.is_empty() {
+        plain(FailureKind::NoEdit, "the candidate changes nothing".to_owned())
+    } else {
+        let names = crate::text::list(&composed.left_out, 3);
+        let summary = format!(
+            "only files of tests and configuration were edited ({names}), and those are left as they are"
+        );
+        plain(FailureKind::OnlyProtected, summary)
+    })
+}
+
+/// The text of a plain file.
+fn text(file: File) -> Result<String> {
+    anyhow::ensure!(file.kind != FileKind::Link, "a link has no text");
+    Ok(String::from_utf8(file.content)?)
+}
+
+fn ends_with(path: &RepoPath, ending: &str) -> bool {
+    std::path::Path::new(path.as_str()).extension().is_some_and(|own| own == ending)
+}
+
+/// A manifest put together, if the file is one and stays one.
+fn merged(name: &str, before: Option<&File>, after: Option<&File>) -> Option<Merged> {
+    let Some(after) = after else {
+        // A manifest that is deleted takes the configuration of its tests along.
+        return manifest::merge(name, None, "").map(|_| Merged::Base);
+    };
+    let (Ok(before), Ok(after)) = (before.map(|file| text(file.clone())).transpose(), text(after.clone()))
+    else {
+        return manifest::merge(name, None, "").map(|_| Merged::Base);
+    };
+    manifest::merge(name, before.as_deref(), &after)
+}
+
+/// Whether a file that is named like a test is product code all the same: it stands among product code and holds no
+/// test, neither on the base nor in the candidate.
+fn is_product(path: &RepoPath, before: Option<&File>, after: Option<&File>) -> bool {
+    static NAMED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"^(test_.*|.*_test|tests|test.*)\.(py|rs)$").expect("a test compiles it")
+    });
+    static FOLDER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(^|/)(tests?|specs?|testdata|__\w+__|node_modules|\.[^/]+)/")
+            .expect("a test compiles it")
+    });
+    static TEST: LazyLock<Regex> = LazyLock::new(|| {
+        let python = r"\bdef\s+test|\bclass\s+\w*Test|\bunittest\b|\bpytest\b|\bdoctest\b|__test__";
+        let rust = r"#\s*\[\s*(\w+\s*::\s*)*(test|rstest|test_case|bench|cfg\s*\(\s*test)\b";
+        Regex::new(&format!("{python}|{rust}")).expect("a test compiles it")
+    });
+    let path = path.as_str();
+    let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let product = |file: Option<&File>| {
+        file.is_none_or(|file| text(file.clone()).is_ok_and(|text| !TEST.is_match(&text)))
+    };
+    // Deleting a file of tests leaves nothing that could hold one.
+    after.is_some() && NAMED.is_match(name) && !FOLDER.is_match(path) && product(before) && product(after)
+}
+
 fn globs(globs: impl Iterator<Item = String>) -> Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
@@ -59,4 +300,26 @@ fn globs(globs: impl Iterator<Item = String>) -> Result<GlobSet> {
         set.add(built.with_context(|| format!("{glob:?} is not a glob"))?);
     }
     Ok(set.build()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_named_like_a_test_is_product_only_where_it_holds_none() {
+        let check = |path: &str, before: Option<&str>, after: &str, expected: bool| {
+            let (before, after) = (before.map(File::plain), File::plain(after));
+            let path = RepoPath::new(path).unwrap();
+            assert_eq!(is_product(&path, before.as_ref(), Some(&after)), expected, "{path}");
+        };
+        check("shop/test_utils.py", None, "def sample():\n    return 1\n", true);
+        check("shop/test_utils.py", None, "def test_it():\n    pass\n", false);
+        check("shop/test_utils.py", Some("def test_it():\n    pass\n"), "x = 1\n", false);
+        check("tests/test_utils.py", None, "x = 1\n", false);
+        check("conftest.py", None, "x = 1\n", false);
+        check("src/test_support.rs", None, "pub fn sample() {}\n", true);
+        check("src/test_support.rs", None, "#[test]\nfn a() {}\n", false);
+        check(".hidden/test_a.py", None, "x = 1\n", false);
+    }
 }

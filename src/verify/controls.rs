@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use futures_util::future::join_all;
 
 use super::assess::{failure, is_synthetic};
 use super::attest::{Assignment, Attestation, Secret, Variant, assigned};
 use super::count;
 use super::judge::{Finding, Judging, unstable};
+use crate::patch::Patch;
 use crate::text;
-use crate::verdict::{FailureKind, Level, Outcome, TestId, keep_worse};
+use crate::verdict::{Failure, FailureKind, Level, Outcome, TestId, keep_worse};
 use crate::workspace::Workspace;
 
 /// Guards that controls take besides the targets, drawn anew for every candidate.
@@ -27,6 +29,8 @@ pub(super) struct Attested {
     pub(super) blind: Vec<String>,
     /// How many can.
     pub(super) suites: usize,
+    /// The seeds of the runs.
+    pub(super) seeds: Vec<u64>,
 }
 
 /// Which tests an attested run takes, and of these which it changes.
@@ -34,17 +38,28 @@ pub(super) struct Attested {
 pub(super) struct Choice<'a> {
     pub(super) only: Option<&'a BTreeSet<TestId>>,
     pub(super) alter: Option<&'a BTreeSet<TestId>>,
+    pub(super) held_out: Option<&'a Patch>,
+    /// Whether the tree is the untouched base.
+    pub(super) base: bool,
+}
+
+impl<'a> Choice<'a> {
+    /// These tests, all of them changed if any is.
+    fn of(only: &'a BTreeSet<TestId>) -> Choice<'a> {
+        Choice { only: Some(only), ..Choice::default() }
+    }
 }
 
 impl Judging<'_> {
     /// The visible tests once more in a fresh checkout, attested where that can be.
     pub(super) async fn attested(&mut self) -> Result<Finding> {
-        let workspace = match self.workspace()? {
-            Ok(workspace) => workspace,
-            Err(failure) => return Ok(Finding::red(failure)),
-        };
         (self.say)("confirming in a fresh checkout");
-        let said = self.attest(&workspace, Variant::Plain, Choice::default()).await?;
+        self.chosen = self.chosen()?;
+        let said =
+            match self.runs(&[Variant::Plain, Variant::Poison, Variant::Perturb, Variant::Alias]).await? {
+                Ok(said) => said,
+                Err(failure) => return Ok(Finding::red(failure)),
+            };
         if said.suites == 0 || !said.blind.is_empty() {
             // What cannot be attested is at least repeated.
             let again = self.round(2).await?;
@@ -110,8 +125,7 @@ impl Judging<'_> {
         }
         let workspace = self.verifier.workshop.workspace()?;
         workspace.apply(self.case.product)?;
-        let again =
-            self.attest(&workspace, Variant::Plain, Choice { only: Some(failed), alter: None }).await?;
+        let again = self.attest(&workspace, Variant::Plain, Choice::of(failed)).await?;
         let still: BTreeSet<TestId> = failed.iter().filter(|id| !again.covers(id)).cloned().collect();
         let base = self.on_base(Variant::Plain, &still).await?;
         let worse: Vec<&TestId> = still.iter().filter(|id| base.covers(id)).collect();
@@ -161,13 +175,11 @@ impl Judging<'_> {
         if self.level < Level::Attested {
             return Ok(Finding::NotRun("without an attested run a control proves nothing".to_owned()));
         }
-        let chosen = self.chosen()?;
-        let workspace = match self.workspace()? {
-            Ok(workspace) => workspace,
+        let said = match self.runs(&[variant]).await? {
+            Ok(said) => said,
             Err(failure) => return Ok(Finding::red(failure)),
         };
-        let said = self.attest(&workspace, variant, Choice { only: Some(&chosen), alter: None }).await?;
-        let altered: BTreeSet<TestId> = said.all.altered.intersection(&chosen).cloned().collect();
+        let altered: BTreeSet<TestId> = said.all.altered.intersection(&self.chosen).cloned().collect();
         let with = |outcome| -> BTreeSet<TestId> {
             altered.iter().filter(|id| said.all.run.outcome(id) == outcome).cloned().collect()
         };
@@ -198,13 +210,11 @@ impl Judging<'_> {
             return Ok(Finding::NotRun("without an attested run a control proves nothing".to_owned()));
         }
         (self.say)("control: tests under other names");
-        let chosen = self.chosen()?;
-        let workspace = match self.workspace()? {
-            Ok(workspace) => workspace,
+        let chosen = self.chosen.clone();
+        let said = match self.runs(&[Variant::Alias]).await? {
+            Ok(said) => said,
             Err(failure) => return Ok(Finding::red(failure)),
         };
-        let said =
-            self.attest(&workspace, Variant::Alias, Choice { only: Some(&chosen), alter: None }).await?;
         // What has no word here is a limit of the renaming; what fails under another name is not.
         let broken: BTreeSet<TestId> =
             chosen.iter().filter(|id| said.all.run.outcome(id) == Outcome::Failed).cloned().collect();
@@ -271,14 +281,47 @@ impl Judging<'_> {
         Ok(some)
     }
 
+    /// The attested run of the first of these variants. Where workspaces are cheap, all of them run side by side, and
+    /// the others wait for their layer.
+    async fn runs(&mut self, variants: &[Variant]) -> Result<Result<Attested, Failure>> {
+        let Some(first) = variants.first() else { return Ok(Ok(Attested::default())) };
+        if !self.runs.contains_key(first) {
+            let side_by_side = self.verifier.workshop.overlays();
+            let now = if side_by_side { variants } else { &variants[..1] };
+            let said = join_all(now.iter().map(|variant| self.fresh_run(*variant))).await;
+            for (variant, said) in now.iter().zip(said) {
+                match said? {
+                    Ok(said) => drop(self.runs.insert(*variant, said)),
+                    Err(failure) => return Ok(Err(failure)),
+                }
+            }
+        }
+        let said = self.runs.remove(first).unwrap_or_default();
+        self.seeds.extend(&said.seeds);
+        Ok(Ok(said))
+    }
+
+    /// An attested run in a fresh checkout: of everything as it is, or of the chosen tests in a variant.
+    async fn fresh_run(&self, variant: Variant) -> Result<Result<Attested, Failure>> {
+        let workspace = match self.workspace()? {
+            Ok(workspace) => workspace,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let choice = if variant == Variant::Plain { Choice::default() } else { Choice::of(&self.chosen) };
+        Ok(Ok(self.attest(&workspace, variant, choice).await?))
+    }
+
     /// An attested run of every suite in a workspace.
     pub(super) async fn attest(
-        &mut self,
+        &self,
         workspace: &Workspace,
         variant: Variant,
         choice: Choice<'_>,
     ) -> Result<Attested> {
         let mut said = Attested::default();
+        // Tests of the base as they stand in this tree.
+        let mut over = if choice.base { Patch::default() } else { self.composed.replayed.clone() };
+        over.0.extend(choice.held_out.iter().flat_map(|files| files.0.clone()));
         for suite in &self.verifier.suites {
             let assignment = Assignment {
                 verifier: self.verifier,
@@ -287,11 +330,12 @@ impl Judging<'_> {
                 variant,
                 only: choice.only,
                 alter: choice.alter,
+                held_out: Some(&over),
                 secret: Secret::fresh()?,
             };
             match assigned(&assignment).await? {
                 Some(one) => {
-                    self.seeds.push(one.seed);
+                    said.seeds.push(one.seed);
                     said.add(one);
                 }
                 None => said.blind.push(suite.label()),
@@ -307,7 +351,10 @@ impl Judging<'_> {
         }
         (self.say)("asking the base whether it does the same");
         let workspace = self.verifier.workshop.workspace()?;
-        self.attest(&workspace, variant, Choice { only: Some(only), alter: None }).await
+        let choice = Choice { base: true, ..Choice::of(only) };
+        let said = self.attest(&workspace, variant, choice).await?;
+        self.seeds.extend(&said.seeds);
+        Ok(said)
     }
 }
 

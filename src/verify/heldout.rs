@@ -5,15 +5,17 @@
 //! gives an oracle away.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::attest::{Secret, Variant};
 use super::controls::{Attested, Choice};
 use super::judge::{Finding, Judging};
 use super::{count, plain};
+use crate::patch::{File, Patch, RepoPath};
 use crate::verdict::{FailureKind, Level, Outcome, TestId, TestRun};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, read_file};
 
 impl Judging<'_> {
     /// The held-out tests, if there are any.
@@ -21,6 +23,7 @@ impl Judging<'_> {
         let Some(files) = &self.verifier.held_out else {
             return Ok(Finding::NotRun("none were given".to_owned()));
         };
+        let files = &self.renamed(files);
         (self.say)("running held-out tests");
         let mut workspace = match self.laid_over(files)? {
             Ok(workspace) => workspace,
@@ -29,23 +32,28 @@ impl Judging<'_> {
         if self.level < Level::Attested {
             return self.held_out_observed(&mut workspace).await;
         }
-        let said = self.attest(&workspace, Variant::Plain, Choice::default()).await?;
+        let choice = Choice { held_out: Some(files), ..Choice::default() };
+        let said = self.attest(&workspace, Variant::Plain, choice).await?;
         let vectors = self.fresh(&said.all.run);
         if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
             return Ok(finding);
         }
+        self.seeds.extend(&said.seeds);
         let (heads, tails) = toss(&vectors)?;
+        let tossed = if self.verifier.workshop.overlays() {
+            let (one, other) =
+                tokio::join!(self.decoys(files, &vectors, &heads), self.decoys(files, &vectors, &tails));
+            [one?, other?]
+        } else {
+            [self.decoys(files, &vectors, &heads).await?, self.decoys(files, &vectors, &tails).await?]
+        };
         let mut decoys = BTreeSet::new();
-        for alter in [&heads, &tails] {
-            if alter.is_empty() {
-                continue;
-            }
-            workspace = match self.laid_over(files)? {
-                Ok(workspace) => workspace,
+        for (said, alter) in tossed.into_iter().zip([&heads, &tails]) {
+            let said = match said {
+                Ok(said) => said,
                 Err(finding) => return Ok(finding),
             };
-            let choice = Choice { only: Some(&vectors), alter: Some(alter) };
-            let said = self.attest(&workspace, Variant::Perturb, choice).await?;
+            self.seeds.extend(&said.seeds);
             let altered: BTreeSet<TestId> = said.all.altered.intersection(alter).cloned().collect();
             if let Some(finding) = judge_decoys(&said, &altered) {
                 return Ok(finding);
@@ -64,8 +72,32 @@ impl Judging<'_> {
         Ok(Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n))))
     }
 
+    /// The held-out files under the names that the patch gave its product.
+    fn renamed(&self, files: &Patch) -> Patch {
+        let names = &self.composed.renames;
+        let renamed = |(path, file): (&RepoPath, &Option<File>)| {
+            (path.clone(), file.as_ref().map(|file| names.apply(path, file)))
+        };
+        Patch(files.0.iter().map(renamed).collect())
+    }
+
+    /// All held-out tests in one process, those of one side of the coin expecting a wrong value.
+    async fn decoys(
+        &self,
+        files: &Patch,
+        vectors: &BTreeSet<TestId>,
+        alter: &BTreeSet<TestId>,
+    ) -> Result<Result<Attested, Finding>> {
+        let workspace = match self.laid_over(files)? {
+            Ok(workspace) => workspace,
+            Err(finding) => return Ok(Err(finding)),
+        };
+        let choice = Choice { only: Some(vectors), alter: Some(alter), held_out: Some(files), base: false };
+        Ok(Ok(self.attest(&workspace, Variant::Perturb, choice).await?))
+    }
+
     /// The candidate with the held-out files on top.
-    fn laid_over(&self, files: &crate::patch::Patch) -> Result<Result<Workspace, Finding>> {
+    fn laid_over(&self, files: &Patch) -> Result<Result<Workspace, Finding>> {
         let workspace = match self.workspace()? {
             Ok(workspace) => workspace,
             Err(failure) => return Ok(Err(Finding::red(failure))),
@@ -97,6 +129,29 @@ impl Judging<'_> {
     fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
         run.tests.keys().filter(|id| !self.visible.tests.contains_key(*id)).cloned().collect()
     }
+}
+
+/// The files of a folder, as a patch that lays them over a tree.
+pub fn read(folder: &Path) -> Result<Patch> {
+    let (mut files, mut folders) = (Patch::default(), vec![String::new()]);
+    while let Some(inside) = folders.pop() {
+        let place = folder.join(&inside);
+        let entries =
+            std::fs::read_dir(&place).with_context(|| format!("failed to list {}", place.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().into_string().ok().context("a name is not UTF-8")?;
+            let path = if inside.is_empty() { name } else { format!("{inside}/{name}") };
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else {
+                let path = RepoPath::new(&path)?;
+                let file = read_file(folder, &path)?;
+                files.0.insert(path.clone(), Some(file.with_context(|| format!("failed to read {path}"))?));
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// Whether every held-out test that was not made a decoy passed.

@@ -2,13 +2,15 @@
 //! is left is green, at the level that the layers reached: [`LayerName`] and [`Level`] say what they are. Layers
 //! that a suite does not allow lower the level and refuse nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Result;
 
 use super::assess::{assess, assess_targets, broken_guards, caveats, is_synthetic, plain};
-use super::{Say, Verifier, count};
+use super::attest::Variant;
+use super::controls::Attested;
+use super::{Composed, Say, Verifier, count, signs};
 use crate::patch::Patch;
 use crate::verdict::{
     Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId, TestRun,
@@ -77,6 +79,12 @@ pub(super) struct Judging<'a> {
     pub(super) level: Level,
     /// Targets that failed as they must when their bodies were changed.
     pub(super) controlled: BTreeSet<TestId>,
+    /// What composing the candidate once more says of its tests.
+    pub(super) composed: Composed,
+    /// The tests that controls take.
+    pub(super) chosen: BTreeSet<TestId>,
+    /// Attested runs that wait for their layer.
+    pub(super) runs: BTreeMap<Variant, Attested>,
     /// Seeds of the present layer.
     pub(super) seeds: Vec<u64>,
 }
@@ -98,6 +106,9 @@ impl Verifier {
             visible: TestRun::default(),
             level: Level::Composed,
             controlled: BTreeSet::new(),
+            composed: self.compose(case.product)?,
+            chosen: BTreeSet::new(),
+            runs: BTreeMap::new(),
             seeds: Vec::new(),
         };
         for name in LayerName::ALL {
@@ -201,13 +212,13 @@ impl Judging<'_> {
     async fn layer(&mut self, name: LayerName) -> Result<Finding> {
         match name {
             LayerName::Visible => self.visible().await,
-            LayerName::Static => Ok(Finding::NotRun("not asked for".to_owned())),
+            LayerName::Static => self.looked_at(),
             LayerName::Attested => self.attested().await,
             LayerName::Poison => self.poisoned().await,
             LayerName::Perturb => self.perturbed().await,
             LayerName::Alias => self.aliased().await,
             LayerName::HeldOut => self.held_out().await,
-            LayerName::Oracle => Ok(Finding::NotRun("the task has none".to_owned())),
+            LayerName::Oracle => self.oracles().await,
             LayerName::Delivered => self.delivered().await,
         }
     }
@@ -259,6 +270,24 @@ impl Judging<'_> {
             }
             Err(failure) if round == 1 => Finding::red(failure),
             Err(failure) => Finding::red(unstable(failure)),
+        })
+    }
+
+    /// What can be seen without running anything: tests that could not be put back as they were, and constructs that
+    /// the patch introduces.
+    fn looked_at(&self) -> Result<Finding> {
+        let mut found = self.composed.problems.clone();
+        for (path, after) in &self.case.product.0 {
+            if self.composed.replayed.0.contains_key(path) {
+                continue;
+            }
+            let before = self.verifier.workshop.snapshot.file(path)?;
+            found.extend(signs::introduced(path, before.as_ref(), after.as_ref())?);
+        }
+        Ok(if found.is_empty() {
+            Finding::Passed("every test is the base's, and no odd construct is new".to_owned())
+        } else {
+            Finding::Flagged(crate::text::list(&found, 5))
         })
     }
 

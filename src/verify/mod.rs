@@ -9,9 +9,16 @@ pub mod attest;
 mod baseline;
 mod compose;
 mod controls;
+pub mod given;
 mod heldout;
 mod judge;
+mod manifest;
+mod naive;
 mod observe;
+mod oracle;
+mod receipt;
+mod renames;
+mod signs;
 
 use std::path::PathBuf;
 
@@ -23,9 +30,12 @@ use crate::workspace::Workshop;
 
 pub use assess::{assess, count, plain};
 pub use baseline::{Trouble, failure_of_base, measure, prepare};
-pub use compose::Composed;
+pub use compose::{Composed, nothing_left};
+pub use heldout::read as read_held_out;
 pub use judge::{Case, Judgement};
+pub use naive::{Command as NaiveCommand, Fooled, commands as naive_commands};
 pub use observe::{Built, load};
+pub use receipt::Receipt;
 
 /// Tells whoever watches what is being done right now.
 pub type Say<'a> = &'a dyn Fn(&str);

@@ -14,6 +14,7 @@ mod golden;
 mod models;
 mod repair;
 mod tidy;
+mod verify;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -19,6 +19,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::Verifier;
+use crate::patch::{File, Patch, RepoPath};
 use crate::toolchain::Suite;
 use crate::verdict::{TestId, TestRun};
 use crate::workspace::Workspace;
@@ -60,6 +61,8 @@ pub struct Assignment<'a> {
     /// Of the tests that run, those whose bodies [`Variant::Poison`] and [`Variant::Perturb`] change; `None`: all.
     /// The others run as they are, in the same process: then nobody in it can tell which are which.
     pub alter: Option<&'a BTreeSet<TestId>>,
+    /// Files that were laid over the tree besides: held-out tests, which are tests of the base like any other.
+    pub held_out: Option<&'a Patch>,
     /// Fresh for this run.
     pub secret: Secret,
 }
@@ -81,6 +84,25 @@ pub struct Attestation {
     pub seed: u64,
 }
 
+impl Assignment<'_> {
+    /// The files that tests may come from: those of the base, and held-out ones.
+    pub fn base_paths(&self) -> Result<Vec<RepoPath>> {
+        let mut paths = self.verifier.workshop.snapshot.paths()?;
+        paths.extend(self.held_out.iter().flat_map(|files| files.paths().cloned()));
+        paths.sort();
+        paths.dedup();
+        Ok(paths)
+    }
+
+    /// One of them, held-out files first.
+    pub fn base_file(&self, path: &RepoPath) -> Result<Option<File>> {
+        match self.held_out.and_then(|files| files.0.get(path)) {
+            Some(file) => Ok(file.clone()),
+            None => self.verifier.workshop.snapshot.file(path),
+        }
+    }
+}
+
 /// Runs a suite in a workspace and attests what it says. `None`: this kind of suite cannot be attested.
 ///
 /// Fails only when regreen itself cannot do its job.
@@ -92,7 +114,8 @@ pub async fn attest(
     only: Option<&BTreeSet<TestId>>,
 ) -> Result<Option<Attestation>> {
     let secret = Secret::fresh()?;
-    assigned(&Assignment { verifier, suite, workspace, variant, only, alter: None, secret }).await
+    let (alter, held_out) = (None, None);
+    assigned(&Assignment { verifier, suite, workspace, variant, only, alter, held_out, secret }).await
 }
 
 /// Does an assignment.

@@ -72,12 +72,12 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
 
 /// Varies the test files of the base and writes them into the workspace.
 fn varied(assignment: &Assignment<'_>, files: &Files, naming: Naming) -> Result<Varied> {
-    let Assignment { verifier, suite, workspace, .. } = assignment;
+    let Assignment { suite, workspace, .. } = assignment;
     if assignment.variant == Variant::Plain {
         return Ok(Varied::default());
     }
     let base = |path: &str| -> Result<String> {
-        let file = verifier.workshop.snapshot.file(&RepoPath::new(path)?)?;
+        let file = assignment.base_file(&RepoPath::new(path)?)?;
         Ok(file.map(|file| String::from_utf8(file.content).unwrap_or_default()).unwrap_or_default())
     };
     let inside = |path: &str| path[join(&suite.dir, "").len()..].to_owned();
@@ -126,7 +126,7 @@ struct Files {
 
 fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
     let protected = assignment.verifier.protected()?;
-    let paths = assignment.verifier.workshop.snapshot.paths()?;
+    let paths = assignment.base_paths()?;
     let paths: Vec<&str> = paths.iter().map(RepoPath::as_str).collect();
     Ok(sorted(&paths, &assignment.suite.dir, |path| protected.is_match(path)))
 }
