@@ -66,7 +66,9 @@ function environment(more = {}) {
 /** Runs a program to its end and gives its exit status; a signal counts as a shell would count it. */
 function run(program, args, env = environment(), cwd = process.cwd()) {
   return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'], env, cwd });
+    // Only an attested run has something on its stdin.
+    const stdin = words.includes('--attested') ? 'inherit' : 'ignore';
+    const child = spawn(program, args, { stdio: [stdin, 'inherit', 'inherit'], env, cwd });
     child.on('error', (error) => {
       const remedy = error.code === 'ENOENT' ? `${program} is not installed: npm install -g ${program}` : error.message;
       console.error(remedy);
@@ -256,7 +258,8 @@ async function test() {
   // A shell expands the script's own patterns and variables; what we add is passed by beside it.
   const parts = [...said.assignments.map((word) => word.raw), program, '"$@"', ...kept.map((word) => word.raw)];
   const line = after.length ? `${parts.join(' ')} ${after.map(quoted).join(' ')}` : parts.join(' ');
-  const nodeOptions = [process.env.NODE_OPTIONS, ...said.nodeOptions.map((word) => word.text)];
+  const attest = words.includes('--attested') ? `--import=${new URL('regreen-attest.mjs', import.meta.url)}` : undefined;
+  const nodeOptions = [process.env.NODE_OPTIONS, attest, ...said.nodeOptions.map((word) => word.text)];
   const extra = runner in RUN_BY_NODE ? {} : { NODE_OPTIONS: nodeOptions.filter(Boolean).join(' ') };
   return run('sh', ['-c', line, 'sh', ...before.added], environment(extra));
 }
@@ -287,7 +290,9 @@ const PLANS = {
   },
   jest(results, own) {
     const report = path.join(results, 'report.json');
-    const added = ['--ci', '--json', `--outputFile=${report}`, '--testLocationInResults'];
+    const added = ['--ci', '--testLocationInResults'];
+    if (words.includes('--attested')) added.push('--runInBand', `--reporters=${path.join(here, 'regreen-attest-jest.cjs')}`);
+    else added.push('--json', `--outputFile=${report}`);
     const chosen = split(own, VALUED.jest).rest.length ? [] : chosenFiles();
     return { program: 'jest', before: { added }, after: chosen.length ? ['--runTestsByPath', ...chosen] : [] };
   },
@@ -300,7 +305,8 @@ const PLANS = {
   },
   mocha(results, own) {
     const records = path.join(results, 'records.jsonl');
-    const reporter = path.join(here, 'regreen-mocha-reporter.cjs');
+    const kind = words.includes('--attested') ? 'regreen-attest-mocha.cjs' : 'regreen-mocha-reporter.cjs';
+    const reporter = path.join(here, kind);
     const added = ['--reporter', reporter, '--reporter-option', `records=${records}`, '--no-parallel', '--no-bail'];
     added.push('--require', preload, '--require', reporter);
     const picky = own.some((word) => /^(-g|-f|--grep|--fgrep|-i|--invert)\b/.test(word.text));

@@ -11,7 +11,7 @@ const broken = new Map();
 
 class Reporter {
   constructor(runner, options) {
-    this.out = records.open(options.reporterOptions.records);
+    this.out = options.reporterOptions.out ?? records.open(options.reporterOptions.records);
     // Taken before mocha leaves out what `.only` leaves out.
     this.all = testsIn(runner.suite);
     this.narrowed = runner.suite.hasOnly();

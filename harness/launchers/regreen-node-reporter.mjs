@@ -18,7 +18,8 @@ export default async function* report(events) {
   yield `${JSON.stringify({ end: true, status: process.exitCode ?? 0 })}\n`;
 }
 
-function read(type, data) {
+/** The record of an event, if it makes one. */
+export function read(type, data) {
   switch (type) {
     case 'test:start':
       open.length = data.nesting;

@@ -6,6 +6,7 @@ mod agents;
 mod attacks;
 mod attest;
 mod attest_go;
+mod attest_javascript;
 mod attest_python;
 mod attest_rust;
 mod fix;

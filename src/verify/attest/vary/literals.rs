@@ -34,14 +34,14 @@ pub fn is_literal(node: Node<'_>) -> bool {
         "integer" | "float" | "number" | "true" | "false" | "none" | "null" => true,
         "string" => children(node).iter().all(|part| part.kind() != "interpolation"),
         "unary_operator" | "unary_expression" => node.child_by_field_name("argument").is_some_and(is_literal),
-        "list"
-        | "tuple"
-        | "array"
-        | "dictionary"
-        | "object"
-        | "set"
-        | "pair"
-        | "parenthesized_expression" => children(node).into_iter().all(is_literal),
+        "list" | "tuple" | "array" | "dictionary" | "object" | "set" | "parenthesized_expression" => {
+            children(node).into_iter().all(is_literal)
+        }
+        "pair" => {
+            let key = node.child_by_field_name("key");
+            let plain = key.is_some_and(|key| key.kind() == "property_identifier" || is_literal(key));
+            plain && node.child_by_field_name("value").is_some_and(is_literal)
+        }
         _ => false,
     }
 }

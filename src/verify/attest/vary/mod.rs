@@ -3,9 +3,10 @@
 //! it is. The files are changed where they lie, so that whoever reads a test's source to cheat reads the change.
 
 mod alias;
+pub mod javascript;
 mod literals;
 mod python;
-mod words;
+pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -24,6 +25,8 @@ pub enum Naming {
     Pytest,
     /// `dotted.path.Class.method`.
     Unittest,
+    /// `path > suites > test`.
+    Script,
 }
 
 /// What is to be varied, and how.
@@ -57,6 +60,8 @@ pub struct Varied {
     pub renamed: BTreeMap<String, String>,
     /// What parts of case names are to be called although their values were changed.
     pub cases: BTreeMap<String, String>,
+    /// The beacons that stand in the text, by the new heads of their tests' ids.
+    pub beacons: BTreeMap<String, String>,
 }
 
 /// Varies the files.
@@ -88,7 +93,7 @@ impl Varied {
 pub fn head(id: &str, naming: Naming) -> &str {
     match naming {
         Naming::Pytest => id.split('[').next().unwrap_or(id),
-        Naming::Unittest => id,
+        Naming::Unittest | Naming::Script => id,
     }
 }
 
@@ -102,6 +107,7 @@ pub fn renamed<'a>(id: &str, naming: Naming, new: impl Fn(&str) -> Option<&'a st
 fn head_of(naming: Naming, path: &str, names: &[&str]) -> String {
     match naming {
         Naming::Pytest => [&[path], names].concat().join("::"),
+        Naming::Script => [&[path], names].concat().join(" > "),
         Naming::Unittest => {
             let dotted = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
             [&[dotted.as_str()], names].concat().join(".")

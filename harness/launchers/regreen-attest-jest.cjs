@@ -1,0 +1,47 @@
+// The reporter of attested runs of jest, which runs the tests in contexts of the process that this is loaded in.
+'use strict';
+
+const records = require('./regreen-records.cjs');
+
+let channel;
+
+/** The first one who calls this is the launcher. */
+function attach(given) {
+  channel ??= given;
+}
+
+const OUTCOMES = { passed: 'passed', failed: 'failed' };
+
+class Attested {
+  onRunStart() {
+    channel.state.begun = true;
+  }
+
+  onTestResult(_test, { testFilePath, testResults, testExecError, failureMessage }) {
+    const file = records.nameOf(testFilePath);
+    if (testExecError || !testResults.length) {
+      const message = records.plain(failureMessage ?? testExecError?.message ?? 'no test ran');
+      channel.send('test', records.record(file, 'failed', { message, file: testFilePath }));
+    }
+    for (const result of testResults) this.write(file, testFilePath, result);
+  }
+
+  write(file, path, { ancestorTitles, title, status, failureMessages, location, duration }) {
+    const id = [file, ...ancestorTitles, title].join(' > ');
+    const outcome = OUTCOMES[status] ?? 'skipped';
+    const message = (failureMessages ?? []).join('\n');
+    const seconds = (duration ?? 0) / 1000;
+    const record = records.record(id, outcome, { message, file: path, line: location?.line, seconds });
+    const raw = outcome === 'passed' && !message;
+    const token = channel.tests[id];
+    const seen = token === undefined ? { why: 'its name or its body is made while it runs' } : { token };
+    channel.send('test', { ...record, raw, ...seen });
+  }
+
+  onRunComplete() {
+    channel.state.ended = true;
+  }
+}
+
+module.exports = Attested;
+module.exports.attach = attach;

@@ -1,0 +1,32 @@
+// The reporter of attested runs of mocha: what `regreen-mocha-reporter.cjs` writes, on the channel.
+'use strict';
+
+const Reporter = require('./regreen-mocha-reporter.cjs');
+
+let channel;
+
+/** The first one who calls this is the launcher. */
+function attach(given) {
+  channel ??= given;
+}
+
+class Attested extends Reporter {
+  constructor(runner, options) {
+    super(runner, { ...options, reporterOptions: { out: { write: (record) => write(record) } } });
+    channel.state.begun = true;
+  }
+}
+
+function write(record) {
+  if (record.start !== undefined) return;
+  if (record.end) {
+    channel.state.ended = true;
+    return;
+  }
+  const token = channel.tests[record.id];
+  const raw = record.outcome === 'passed';
+  channel.send('test', { ...record, raw, ...(token === undefined ? { why: 'its name or its body is made while it runs' } : { token }) });
+}
+
+module.exports = Attested;
+module.exports.attach = attach;
