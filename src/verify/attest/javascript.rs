@@ -240,15 +240,15 @@ fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
         let Some(inside) = path.as_str().strip_prefix(&start) else {
             continue;
         };
-        let test = protected.is_match(path.as_str()) && javascript::language(inside).is_some();
+        let is_test = protected.is_match(path.as_str()) && javascript::language(inside).is_some();
         let name = inside.rsplit('/').next().unwrap_or(inside);
         let configures = name == "package.json" || name.starts_with("tsconfig") || name.contains("rc");
-        if inside.contains("node_modules/") || inside.ends_with(".d.ts") || !(test || configures) {
+        if inside.contains("node_modules/") || inside.ends_with(".d.ts") || !(is_test || configures) {
             continue;
         }
         let text =
             snapshot.file(&path)?.and_then(|file| String::from_utf8(file.content).ok()).unwrap_or_default();
-        if test {
+        if is_test {
             files.tests.push((inside.to_owned(), text));
         } else {
             files.configuration.push_str(&text);
