@@ -38,8 +38,9 @@ class Attested {
     channel.send('test', { ...record, raw, ...seen });
   }
 
-  onRunComplete() {
+  onRunComplete(_contexts, { success }) {
     channel.state.ended = true;
+    channel.state.status = success ? 0 : 1;
   }
 }
 

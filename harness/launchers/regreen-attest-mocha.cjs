@@ -21,6 +21,7 @@ function write(record) {
   if (record.start !== undefined) return;
   if (record.end) {
     channel.state.ended = true;
+    channel.state.status = Math.min(record.status, 255);
     return;
   }
   const token = channel.tests[record.id];
