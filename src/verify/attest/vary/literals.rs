@@ -48,6 +48,8 @@ pub fn is_literal(node: Node<'_>) -> bool {
 
 /// A whole or decimal number near the old one.
 fn number(old: &str, draw: &mut Draw) -> Option<String> {
+    // JavaScript's whole numbers without bounds.
+    let (old, unit) = old.strip_suffix('n').map_or((old, ""), |digits| (digits, "n"));
     let (whole, rest) = old.split_at(old.find('.').unwrap_or(old.len()));
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let leading = whole.len() > 1 && whole.starts_with('0');
@@ -62,7 +64,7 @@ fn number(old: &str, draw: &mut Draw) -> Option<String> {
     let value: u64 = whole.parse().ok()?;
     let step = 1 + draw.below(if value < 20 { 3 } else { 9 }) as u64;
     let new = if draw.coin() && value > step { value - step } else { value + step };
-    Some(format!("{new}{rest}"))
+    Some(format!("{new}{rest}{unit}"))
 }
 
 fn flipped(word: &str) -> Option<&'static str> {
