@@ -441,6 +441,7 @@ mod tests {
             check(Variant::Poison, text, names, names);
             check(Variant::Perturb, text, names, names);
         };
+        both("it('a', () => {\n  assert.equal(f(1n), 12n);\n});\n", &["a"]);
         both("import assert from 'node:assert';\ntest('a', () => {\n  assert.equal(f(2), 3);\n});\n", &["a"]);
         both(
             "describe('s', () => {\n  it('a', async function () {\n    expect(f()).toEqual({ a: [1] })\n  })\n})\n",
@@ -480,6 +481,6 @@ mod tests {
         let new = new.as_deref().unwrap();
         assert!(path.ends_with(".test.js") && !new.contains("'s'") && !new.contains("'a'"), "{path}: {new}");
         assert!(varied.renamed["d/x.test.js > s > a"].starts_with(path.as_str()), "{varied:?}");
-        assert!(new.contains("// why\n  \n;process.noteStep(0); }"), "{new}");
+        assert!(new.contains("// why\n  ;process.noteStep(0); }"), "{new}");
     }
 }
