@@ -119,7 +119,8 @@ class Witness(Recorder):
         if call.when == "setup":
             # Some plug-ins run a test more than once; the last time counts.
             raw.clear()
-        well = before is None and call.excinfo is None and not hasattr(report, "wasxfail")
+        # One that was expected to fail and did not has passed like any other.
+        well = before is None and call.excinfo is None
         raw[call.when] = well and report.outcome == "passed" and report.when == call.when
 
     def pytest_runtest_logfinish(self, nodeid):
