@@ -161,17 +161,8 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
     caveats
 }
 
-/// Manifests that hold test configuration beside dependencies.
-const MANIFESTS: [&str; 8] = [
-    "package.json",
-    "pyproject.toml",
-    "Cargo.toml",
-    "pom.xml",
-    "build.gradle",
-    "build.gradle.kts",
-    "CMakeLists.txt",
-    "go.mod",
-];
+/// Manifests that hold test configuration beside dependencies and are not merged key by key.
+const MANIFESTS: [&str; 4] = ["pom.xml", "build.gradle", "build.gradle.kts", "CMakeLists.txt"];
 
 /// What a changed file leaves unproven because tests or their configuration stand in it beside product code.
 fn mixed(path: &str, after: Option<&File>) -> Option<String> {
@@ -182,8 +173,9 @@ fn mixed(path: &str, after: Option<&File>) -> Option<String> {
         ));
     }
     let text = after.map(|file| String::from_utf8_lossy(&file.content).into_owned()).unwrap_or_default();
-    let inline =
-        ["#[cfg(test)]", "#[test]", "import.meta.vitest", ">>> "].iter().any(|mark| text.contains(mark));
+    // Rust's inline tests are the base's: its files are put together from both.
+    let rust = std::path::Path::new(path).extension().is_some_and(|ending| ending == "rs");
+    let inline = !rust && ["import.meta.vitest", ">>> "].iter().any(|mark| text.contains(mark));
     inline.then(|| {
         format!("{path} holds tests beside product code, and was taken from the candidate as a whole")
     })
