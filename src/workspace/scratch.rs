@@ -60,7 +60,11 @@ impl Drop for Scratch {
 fn sweep(cache: &Path) {
     let entries = fs::read_dir(cache).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("run-")) {
-        let abandoned = fs::File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+        // One without a lock was left before it had one: nobody makes another meanwhile.
+        let abandoned = match fs::File::open(entry.path().join("lock")) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
         if abandoned {
             let _ = remove(&entry.path());
         }

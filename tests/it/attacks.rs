@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use regreen::process::{self, Command, Finished, Limits};
 use regreen::sandbox::{self, Host, Level, Policy, Sandbox};
 use regreen::verdict::Exit;
 use regreen::workspace::Workspace;
+
+use crate::binary;
 
 /// The levels that claim to keep files apart.
 const FENCED: [Level; 2] = [Level::Namespaces, Level::Landlock];
@@ -30,12 +32,16 @@ impl Trial {
         let folder = tempfile::tempdir_in("/var/tmp").unwrap();
         let workspace = Workspace::empty(folder.path().join("work")).unwrap();
         fs::write(folder.path().join("secret"), "hidden").unwrap();
+        fs::create_dir_all(folder.path().join("other/tree")).unwrap();
+        for file in ["ledger.jsonl", "profile.toml", "other/tree/candidate"] {
+            fs::write(folder.path().join(file), "hidden").unwrap();
+        }
         let host = Host {
             home: folder.path().join("user"),
             path: vec!["/usr/local/bin".into(), "/usr/bin".into(), "/bin".into()],
             ..Host::default()
         };
-        let sandbox = Sandbox { launcher: env!("CARGO_BIN_EXE_regreen").into(), ..Sandbox::new(level, host) };
+        let sandbox = Sandbox { launcher: binary(), ..Sandbox::new(level, host) };
         Trial {
             folder,
             workspace,
@@ -63,7 +69,10 @@ impl Trial {
         let command = Command {
             argv: argv.iter().map(OsString::from).collect(),
             dir: self.workspace.tree(),
-            env: vec![("SECRET_FOLDER".into(), self.folder.path().into())],
+            env: vec![
+                ("SECRET_FOLDER".into(), self.folder.path().into()),
+                ("LAUNCHER".into(), binary().into()),
+            ],
             input: self.input.clone(),
             limits: self.limits.clone(),
             logs: self.folder.path().to_owned(),
@@ -91,7 +100,7 @@ fn in_ci() -> bool {
 /// Whether this machine can do the level; says so when it cannot, and fails when `CI` is set.
 fn can(level: Level) -> bool {
     let host = Trial::new(level).sandbox.host;
-    let probes = sandbox::probe_with(&host, Path::new(env!("CARGO_BIN_EXE_regreen")));
+    let probes = sandbox::probe_with(&host, &binary());
     let probe = probes.iter().find(|probe| probe.level == level).unwrap();
     if !probe.works {
         eprintln!("SKIPPED: {level} does not work here: {}", probe.why);
@@ -147,6 +156,13 @@ async fn nothing_outside_is_read_or_written() {
             "ln $SECRET_FOLDER/secret hard && cat hard",
             "ln -s $SECRET_FOLDER/secret soft && cat soft",
             "cat ../../secret",
+            "echo x >> $SECRET_FOLDER/ledger.jsonl",
+            "echo x > $SECRET_FOLDER/profile.toml",
+            "cat $SECRET_FOLDER/other/tree/candidate",
+            "ls ../../other/tree | grep .",
+            "echo x >> $SECRET_FOLDER/other/tree/candidate",
+            "echo x >> $LAUNCHER",
+            "rm -f $LAUNCHER && test ! -e $LAUNCHER && exit 1",
             "rm -rf $SECRET_FOLDER/secret; test ! -e $SECRET_FOLDER/secret && exit 1",
             "mv ../tree ../elsewhere",
             "echo x > /etc/passwd",
@@ -301,7 +317,12 @@ async fn processes_outside_cannot_be_seen_signalled_or_traced() {
             "kill -0 {id} && echo WORKED signal; kill -9 {id} && echo WORKED kill; \
              cat /proc/{id}/environ && echo WORKED environ; ls /proc/{id}/root/ && echo WORKED root; \
              head -c1 /proc/{id}/mem && echo WORKED mem; kill -9 $PPID && echo WORKED parent; \
-             ls -l /proc/1/exe /proc/1/fd && echo WORKED keeper; kill -9 -1; true",
+             ls -l /proc/1/exe /proc/1/fd && echo WORKED keeper; \
+             /usr/bin/python3 -c 'import ctypes; l = ctypes.CDLL(None); b = ctypes.create_string_buffer(8); \
+             v = (ctypes.c_size_t * 2)(ctypes.addressof(b), 8); \
+             print(\"WORKED\" if l.ptrace(16, {id}, 0, 0) == 0 else \"held\", \"ptrace\"); \
+             print(\"WORKED\" if l.process_vm_readv({id}, v, 1, v, 1, 0) > 0 else \"held\", \"vm\")'; \
+             kill -9 -1; true",
             id = decoy.id()
         );
         let finished = trial.sh(&script).await;

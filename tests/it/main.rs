@@ -16,8 +16,9 @@ mod models;
 mod repair;
 mod tidy;
 mod verify;
+mod workspaces;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The repository.
@@ -25,9 +26,15 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The program; another user may need a copy of it.
+fn binary() -> PathBuf {
+    std::env::var_os("REGREEN_TEST_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_regreen").into(), PathBuf::from)
+}
+
 /// The binary, with an environment that holds what toolchains need and nothing else.
 fn regreen_command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_regreen"));
+    let mut command = Command::new(binary());
     command.env_clear();
     for name in [
         "PATH",
