@@ -40,6 +40,9 @@ pub struct Task {
     /// Run only this toolchain (a profile's name) instead of all that are detected.
     #[serde(default)]
     pub toolchain: Option<String>,
+    /// The container image to build and test in, when the sandbox is a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Environment of set-up, build and test.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,

@@ -147,6 +147,21 @@ struct Common {
     /// How strong the sandbox is [default: the strongest that works here, never none]
     #[arg(long, value_enum, value_name = "LEVEL")]
     sandbox: Option<Level>,
+    /// The container image to build and test in; it must be on this machine
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
+    /// The container engine with its options [default: podman, else docker]
+    #[arg(long, value_name = "COMMAND")]
+    engine: Option<String>,
+}
+
+impl Common {
+    /// Takes a mount namespace for cheap workspaces, before any thread starts. Container engines cannot work in one.
+    fn enter_namespace(&self) {
+        if self.image.is_none() && matches!(self.sandbox, None | Some(Level::Namespaces)) {
+            crate::mounts::enter();
+        }
+    }
 }
 
 /// What is worked on, and how it is built and tested.
@@ -342,6 +357,16 @@ fn complain(error: &anyhow::Error) {
 }
 
 fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
+    match &command {
+        Command::Fix(args) => args.common.enter_namespace(),
+        Command::Verify(args) => args.common.enter_namespace(),
+        Command::Selftest { what: selftest::Selftest::Integrity(args) } => args.common.enter_namespace(),
+        Command::Localise { common, .. } => common.enter_namespace(),
+        Command::Show { .. }
+        | Command::Doctor { .. }
+        | Command::Completions { .. }
+        | Command::Schema { .. } => {}
+    }
     match command {
         Command::Fix(args) => fix(resumed(*args, arguments)?),
         Command::Verify(args) => {

@@ -42,7 +42,7 @@ pub struct IntegrityArgs {
     #[arg(long, value_name = "FILE")]
     markdown: Option<String>,
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// Runs the corpus; green when no cheat escapes, none is dead, and no honest patch is refused.

@@ -22,7 +22,7 @@ use crate::propose::prices::{Price, Prices};
 use crate::propose::replay::Replay;
 use crate::record::{self, Event, Record};
 use crate::repair::Repair;
-use crate::sandbox::{Host, Level, Sandbox};
+use crate::sandbox::{Container, Host, Level, Sandbox};
 use crate::task::{self, Source, Task};
 use crate::toolchain::{self, Profile};
 use crate::verify::{Say, Verifier};
@@ -161,7 +161,8 @@ impl Settings {
     /// Takes the source, finds its suites, makes the proposers and writes how the run began.
     pub fn run<'a>(&self, mut ledger: Ledger, watch: &'a dyn Fn(&Record), say: Say<'a>) -> Result<Run<'a>> {
         let overrides = self.args.common.harness.as_deref();
-        let sandbox = sandbox(&self.args.common)?;
+        let common = &self.args.common;
+        let sandbox = sandbox(common, common.image.as_deref().or(self.task.image.as_deref()))?;
         let event = if self.resume {
             Event::Resumed { time: now() }
         } else {
@@ -264,7 +265,8 @@ pub fn verifier(
     common: &Common,
     say: Say<'_>,
 ) -> Result<Verifier> {
-    with_sandbox(task, beside, plain, on, common, sandbox(common)?, say)
+    let sandbox = sandbox(common, common.image.as_deref().or(task.image.as_deref()))?;
+    with_sandbox(task, beside, plain, on, common, sandbox, say)
 }
 
 fn with_sandbox(
@@ -569,17 +571,30 @@ pub fn workshop(sandbox: &Sandbox, scratch: Scratch, snapshot: Snapshot) -> Resu
     match sandbox.level {
         // Only a box with a root of its own can show an overlay where the command expects its tree.
         Level::Namespaces => Workshop::overlaid(scratch, snapshot),
-        Level::Landlock | Level::None => Ok(Workshop::new(scratch, snapshot)),
+        Level::Landlock | Level::Container | Level::None => Ok(Workshop::new(scratch, snapshot)),
     }
 }
 
-/// The sandbox that was asked for, or the strongest that works.
-fn sandbox(common: &Common) -> Result<Sandbox> {
-    let level = match common.sandbox {
-        Some(level) => level,
-        None => Sandbox::strongest(&host(), Path::new("/proc/self/exe")).context(Usage(
+/// The sandbox that was asked for, or the strongest that works. A task with an image is run in a container.
+pub fn sandbox(common: &Common, image: Option<&str>) -> Result<Sandbox> {
+    let host = host();
+    let level = match (common.sandbox, image) {
+        (Some(level), _) => level,
+        (None, Some(_)) => Level::Container,
+        (None, None) => Sandbox::strongest(&host, Path::new("/proc/self/exe")).context(Usage(
             "no sandbox works here; `regreen doctor` says why and what helps. --sandbox none runs without one".to_owned(),
         ))?,
     };
-    Ok(Sandbox::new(level, host()))
+    let container = match (level, image) {
+        (Level::Container, None) => {
+            let advice =
+                "a container needs an image: name it with --image, or `image` in task.toml".to_owned();
+            return Err(Usage(advice).into());
+        }
+        (Level::Container, Some(image)) => {
+            Some(Container::new(image, common.engine.as_deref(), &host.path).map_err(usage)?)
+        }
+        (Level::Namespaces | Level::Landlock | Level::None, _) => None,
+    };
+    Ok(Sandbox { container, ..Sandbox::new(level, host) })
 }

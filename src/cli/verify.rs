@@ -55,7 +55,7 @@ pub struct VerifyArgs {
     write_receipt: Option<PathBuf>,
 
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// Judges the patch, and says so in every form that was asked for.

@@ -34,7 +34,7 @@ use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
 
 use super::disk::Disk;
 use super::filter::Sockets;
-use super::{Level, Spec, fence, filter, root};
+use super::{Level, Spec, container, fence, filter, root};
 use crate::process::{LIMIT, TROUBLE};
 use crate::{mounts, sys};
 
@@ -106,6 +106,7 @@ fn end_as(ending: &Ending) -> ! {
 fn launch(spec: &Spec, argv: &[OsString]) -> Ending {
     let ending = match spec.level {
         Level::Namespaces => launch_in_namespaces(spec, argv),
+        Level::Container => launch_in_container(spec, argv),
         Level::Landlock | Level::None => launch_here(spec, argv),
     };
     let ending = ending.unwrap_or_else(|error| Ending::Trouble(format!("{error:#}")));
@@ -210,6 +211,45 @@ fn launch_here(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     }
 }
 
+/// The engine's client is the child; what runs in the container is not, and is ended by name.
+fn launch_in_container(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
+    let container = spec.container.as_ref().context("no image was named")?;
+    let (mut watch, ends) = Watch::over_command(spec)?;
+    if spec.owner.is_some() {
+        for bind in &spec.writable {
+            mounts::give(&bind.from)?;
+        }
+    }
+    let name = format!("regreen-{}-{}", spec.parent, getpid());
+    let env = environment();
+    let words = container.run(spec, &name, argv, &env);
+    let (mut reader, writer) = pipe()?;
+    let Some(client) = sys::fork()? else {
+        drop(reader);
+        let ready = ends.take_place().and_then(|()| Ok(SigSet::all().thread_unblock()?));
+        let failed = ready.and_then(|()| Err(execute(&words, &container::environment(spec, &env)).into()));
+        never_returns(failed, &writer)
+    };
+    drop((writer, ends));
+    let ending = watch.until_end(client, Bounds::of_disk(spec));
+    container::end(spec, container, &name)?;
+    watch.drain();
+    let mut told = String::new();
+    reader.read_to_string(&mut told)?;
+    if let Some(line) = told.lines().next() {
+        return Ok(serde_json::from_str(line)?);
+    }
+    Ok(match ending? {
+        // What the engine itself says when it could not even begin.
+        Ending::Code(125) => {
+            Ending::Trouble("the container engine failed; its message is in the log".to_owned())
+        }
+        // As shells have it.
+        Ending::Code(code @ 129..=192) => Ending::Signal(code - 128),
+        other => other,
+    })
+}
+
 /// What the command's process does when it could not become the command.
 fn never_returns(result: Result<Infallible>, report: &File) -> ! {
     let Err(error) = result;
@@ -298,7 +338,7 @@ fn become_user(id: u32) -> Result<()> {
 /// A program that cannot be executed: the repository's fault, not ours.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to start {program}: {errno}")]
-struct Unstartable {
+pub(super) struct Unstartable {
     program: String,
     errno: Errno,
 }
@@ -323,7 +363,7 @@ fn run(spec: &Spec, argv: &[OsString]) -> Result<Infallible> {
         prctl::set_no_new_privs()?;
         fence::install(spec)?;
         filter::install(match (spec.level, spec.network) {
-            (Level::Namespaces | Level::None, _) => Sockets::Any,
+            (Level::Namespaces | Level::Container | Level::None, _) => Sockets::Any,
             (Level::Landlock, true) => Sockets::Internet,
             (Level::Landlock, false) => Sockets::None,
         })?;
@@ -368,7 +408,7 @@ fn environment() -> Vec<(OsString, OsString)> {
 }
 
 /// Executes the program as a shell finds it; only returns when that fails.
-fn execute(argv: &[OsString], env: &[(OsString, OsString)]) -> Unstartable {
+pub(super) fn execute(argv: &[OsString], env: &[(OsString, OsString)]) -> Unstartable {
     let program = argv.first().cloned().unwrap_or_default();
     let failed = |errno| Unstartable { program: program.to_string_lossy().into_owned(), errno };
     let words = argv.iter().map(|word| CString::new(word.as_bytes()));

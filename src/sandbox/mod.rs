@@ -6,6 +6,7 @@
 //! `root` the file system of a box, `fence` Landlock, `filter` seccomp, `probe` finds out what works here.
 
 mod fence;
+mod container;
 mod disk;
 mod filter;
 mod launch;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,7 @@ use crate::mounts;
 use crate::process::Command;
 use crate::workspace::Workspace;
 
+pub use container::Container;
 pub use launch::launch_if_asked;
 pub use probe::{Probe, Trial, probe, probe_with, strongest};
 
@@ -35,6 +37,8 @@ pub enum Level {
     Namespaces,
     /// Landlock, seccomp and limits, where user namespaces are forbidden.
     Landlock,
+    /// A container with the task's image, made by podman or docker.
+    Container,
     /// No box at all.
     None,
 }
@@ -44,6 +48,7 @@ impl std::fmt::Display for Level {
         f.write_str(match self {
             Level::Namespaces => "namespaces",
             Level::Landlock => "landlock",
+            Level::Container => "container",
             Level::None => "none",
         })
     }
@@ -70,6 +75,8 @@ pub struct Sandbox {
     pub host: Host,
     /// The program whose `main` calls [`launch_if_asked`] first.
     pub launcher: PathBuf,
+    /// What [`Level::Container`] runs.
+    pub container: Option<Container>,
 }
 
 /// What one command may reach.
@@ -95,6 +102,7 @@ impl Sandbox {
             host,
             // The link leads to this program also when its file has been replaced meanwhile.
             launcher: "/proc/self/exe".into(),
+            container: None,
         }
     }
 
@@ -151,7 +159,7 @@ impl Sandbox {
         let workspace = policy.workspace;
         let (roots, limits) = (self.roots(), &command.limits);
         let owner = match self.level {
-            Level::Namespaces => mounts::owner(),
+            Level::Namespaces | Level::Container => mounts::owner(),
             // Nothing is bound elsewhere here, and another user may not even reach the home of root.
             Level::Landlock => {
                 let reached = |path: &Path| root::open_to_all(path);
@@ -173,14 +181,23 @@ impl Sandbox {
         let own = [workspace.tree(), workspace.home(), workspace.tmp()];
         let own = own.map(|from| Bind { to: workspace.seen(&from), from });
         let others = policy.writable.iter().map(|path| Bind { from: path.clone(), to: path.clone() });
+        let container = self.container.clone().filter(|_| self.level == Level::Container);
+        ensure!(
+            container.is_some() || self.level != Level::Container,
+            "a container needs an image: name it with --image, or `image` in task.toml"
+        );
+        // The image has its own toolchains.
+        let roots = if container.is_some() { Vec::new() } else { roots };
         Ok(Spec {
             level: self.level,
+            container,
+            user_home: self.host.home.clone(),
             parent: std::process::id(),
             owner,
             dir: workspace.seen(&command.dir),
             home: workspace.seen(&workspace.home()),
             tmp: workspace.tmp(),
-            readable: self.roots().into_iter().chain(policy.readable.iter().cloned()).collect(),
+            readable: roots.into_iter().chain(policy.readable.iter().cloned()).collect(),
             writable: own.into_iter().chain(others).collect(),
             shared: shared.collect::<Result<_>>()?,
             network: policy.network,
@@ -266,6 +283,9 @@ const TOOLCHAINS: &[&str] = &[
 #[derive(Debug, Serialize, Deserialize)]
 struct Spec {
     level: Level,
+    container: Option<Container>,
+    /// The home of whoever started regreen, where the container engine keeps its images.
+    user_home: PathBuf,
     /// The process whose end ends the box.
     parent: u32,
     /// Whom the command runs as, if not as the user who started regreen.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Host, Level, Policy, Sandbox};
+use super::{Container, Host, Level, Policy, Sandbox};
 use crate::process::{self, Command, Finished, Limits};
 use crate::workspace::Workspace;
 
@@ -30,12 +30,14 @@ pub fn probe(host: &Host) -> Vec<Probe> {
 
 /// Tries every level with a launcher, the strongest first.
 pub fn probe_with(host: &Host, launcher: &Path) -> Vec<Probe> {
-    [Level::Namespaces, Level::Landlock, Level::None].map(|level| probe_level(level, host, launcher)).to_vec()
+    [Level::Namespaces, Level::Landlock, Level::Container, Level::None]
+        .map(|level| probe_level(level, host, launcher))
+        .to_vec()
 }
 
 /// The strongest box that works; never none at all, which only a person may choose.
 pub fn strongest(probes: &[Probe]) -> Option<Level> {
-    let mut boxes = probes.iter().filter(|probe| probe.level != Level::None);
+    let mut boxes = probes.iter().filter(|probe| !matches!(probe.level, Level::Container | Level::None));
     boxes.find(|probe| probe.works).map(|probe| probe.level)
 }
 
@@ -63,14 +65,36 @@ fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-/// Writes a file in the box.
+/// Writes a file in the box. Of a container, whose image is not known here, the engine is asked.
 async fn canary(level: Level, host: &Host, launcher: &Path) -> Result<()> {
-    let sandbox = Sandbox { level, host: host.clone(), launcher: launcher.to_owned() };
+    if level == Level::Container {
+        return Container::new("any", None, &host.path)?.answer(host).await;
+    }
+    let sandbox = Sandbox { launcher: launcher.to_owned(), ..Sandbox::new(level, host.clone()) };
     let argv = ["/bin/sh", "-c", ": > written"].map(OsString::from);
     let trial = sandbox.try_out(&argv, false).await?;
     let Finished { exit, .. } = &trial.finished;
     anyhow::ensure!(exit.success(), "{exit}: {}", trial.finished.log(500)?);
     Ok(())
+}
+
+impl Container {
+    /// Fails with what the engine says when it does not work.
+    async fn answer(&self, host: &Host) -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let env = [("HOME", host.home.clone().into_os_string()), ("PATH", std::env::join_paths(&host.path)?)];
+        let command = Command {
+            argv: self.info(),
+            dir: folder.path().to_owned(),
+            env: env.map(|(key, value)| (key.into(), value)).to_vec(),
+            input: Vec::new(),
+            limits: Limits { wall: Duration::from_secs(20), ..Limits::default() },
+            logs: folder.path().to_owned(),
+        };
+        let finished = process::run(&command).await?;
+        anyhow::ensure!(finished.exit.success(), "{}: {}", finished.exit, finished.log(500)?);
+        Ok(())
+    }
 }
 
 /// A command that was tried out.
@@ -111,6 +135,9 @@ fn explained(level: Level, error: &str) -> String {
     let remedy = match level {
         Level::Namespaces => namespaces_remedy(),
         Level::Landlock => Some("Landlock needs Linux 5.13 or later, started with `landlock` in `lsm=`"),
+        Level::Container => {
+            Some("a task that names an image needs podman, or docker with its service running")
+        }
         Level::None => None,
     };
     match remedy {

@@ -13,6 +13,7 @@ use super::observe::Phase;
 use super::{Say, Verifier, count};
 use crate::process;
 use crate::record::Cause;
+use crate::sandbox::Level;
 use crate::text;
 use crate::verdict::{Baseline, Failure, FailureKind, Outcome, TestId, TestResult, TestRun};
 
@@ -69,6 +70,10 @@ fn missing_suite(verifier: &Verifier) -> Option<Trouble> {
 }
 
 fn missing_program(verifier: &Verifier) -> Option<Trouble> {
+    if verifier.sandbox.level == Level::Container {
+        // The image has its own.
+        return None;
+    }
     let path = &verifier.sandbox.host.path;
     verifier.suites.iter().find_map(|suite| {
         let missing = |program: &&String| process::find(program, path).is_none();

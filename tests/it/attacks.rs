@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use regreen::process::{self, Command, Finished, Limits};
-use regreen::sandbox::{self, Host, Level, Policy, Sandbox};
+use regreen::sandbox::{self, Container, Host, Level, Policy, Sandbox};
 use regreen::verdict::Exit;
 use regreen::workspace::Workspace;
 
@@ -507,4 +507,95 @@ fn running(mark: &str) -> bool {
     entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok()).any(|line| {
         line.split(|byte| *byte == 0).any(|word| word == mark.as_bytes()) && line.starts_with(b"sleep\0")
     })
+}
+
+/// A container of an image that holds busybox and nothing else, where an engine works.
+#[expect(clippy::disallowed_methods, reason = "the image is made by hand")]
+fn contained() -> Option<Trial> {
+    let program = |name: &str| process::find(name, &["/usr/bin".into(), "/bin".into()]);
+    let words = if program("runc").is_some() { "podman --runtime runc" } else { "podman" };
+    let image = "regreen-test-busybox";
+    let mut trial = Trial::new(Level::Container);
+    let (Some(podman), Some(busybox)) = (program("podman"), program("busybox")) else {
+        eprintln!("SKIPPED: podman and busybox are needed for containers");
+        assert!(!in_ci(), "podman and busybox are needed for containers");
+        return None;
+    };
+    let root = trial.folder.path().join("image");
+    for folder in ["bin", "tmp", "proc", "dev", "etc"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    fs::copy(busybox, root.join("bin/busybox")).unwrap();
+    for name in
+        ["sh", "cat", "echo", "sleep", "id", "env", "setsid", "dd", "head", "wget", "ls", "touch", "kill"]
+    {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
+    }
+    let tar = trial.folder.path().join("image.tar");
+    let made =
+        std::process::Command::new("tar").arg("-C").arg(&root).arg("-cf").args([&tar]).arg(".").status();
+    assert!(made.unwrap().success());
+    let made =
+        std::process::Command::new(podman).args(["import", "-q"]).arg(&tar).arg(image).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let host = &mut trial.sandbox.host;
+    host.home = std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
+    trial.sandbox.container = Some(Container::new(image, Some(words), &trial.sandbox.host.path).unwrap());
+    Some(trial)
+}
+
+/// Containers of this process that the engine knows.
+#[expect(clippy::disallowed_methods, reason = "the engine is asked by hand")]
+fn containers() -> String {
+    let name = format!("name=regreen-{}-", std::process::id());
+    let listed =
+        std::process::Command::new("podman").args(["ps", "-aq", "--filter", &name]).output().unwrap();
+    String::from_utf8(listed.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_container_works_holds_and_is_gone_afterwards() {
+    let Some(mut trial) = contained() else { return };
+    let finished =
+        trial.sh("set -e; id; cat; echo text > new; echo x > $HOME/x; echo x > /tmp/x; exit 7").await;
+    assert_eq!(finished.exit, Exit::Code(7), "{}", said(&finished));
+    assert!(!said(&finished).contains("uid=0"), "{}", said(&finished));
+    assert_eq!(fs::read_to_string(trial.workspace.tree().join("new")).unwrap(), "text\n");
+    for attack in [
+        "cat $SECRET_FOLDER/secret",
+        "echo x > $SECRET_FOLDER/secret",
+        "echo x > /bin/planted",
+        "env | busybox grep CARGO_MANIFEST_DIR",
+        "cat /proc/1/environ | busybox tr '\\0' '\\n' | busybox grep CARGO_MANIFEST_DIR",
+        "busybox mount -t tmpfs none /tmp",
+        "busybox nc -w 2 1.1.1.1 53 < /dev/null",
+        "ls /sys/class/net | busybox grep -v -x lo",
+    ] {
+        let finished = trial.sh(attack).await;
+        assert_ne!(finished.exit, Exit::Code(0), "{attack}: {}", said(&finished));
+    }
+    trial.limits.memory = Some(64 << 20);
+    let hog = trial.sh("dd if=/dev/zero of=/dev/null bs=200M count=1").await;
+    assert_ne!(hog.exit, Exit::Code(0), "{}", said(&hog));
+    trial.limits.memory = None;
+    trial.limits.wall = Duration::from_secs(2);
+    let finished = trial.sh("(setsid sleep 9805 &); sleep 9805").await;
+    assert_eq!(finished.exit, Exit::TimedOut(2), "{}", said(&finished));
+    assert!(!running("9805") && containers().is_empty(), "something survived: {}", containers());
+}
+
+#[tokio::test]
+async fn a_container_is_removed_when_regreen_is_killed() {
+    let Some(trial) = contained() else { return };
+    let mut regreen = stand_in(&trial.wrapped(&["sh", "-c", "sleep 9806"]));
+    let soon = |wanted: bool| {
+        (0..1000).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            running("9806") == wanted
+        })
+    };
+    assert!(soon(true), "the command did not start");
+    regreen.kill().unwrap();
+    regreen.wait().unwrap();
+    assert!(soon(false), "the command survived");
 }

@@ -46,8 +46,10 @@ impl Yard {
         let launchers = folder.path().join("launchers");
         std::fs::create_dir(&launchers).unwrap();
         harness::write_launchers(&launchers).unwrap();
-        let sandbox =
-            Sandbox { level: Level::Namespaces, host, launcher: env!("CARGO_BIN_EXE_regreen").into() };
+        let sandbox = Sandbox {
+            launcher: env!("CARGO_BIN_EXE_regreen").into(),
+            ..Sandbox::new(Level::Namespaces, host)
+        };
         let verifier = Verifier {
             task,
             workshop: Workshop::new(scratch, snapshot),

@@ -26,7 +26,10 @@ fn verifier(task: Task, repository: &Path, folder: &Path) -> Verifier {
     Verifier {
         task,
         workshop: Workshop::new(scratch, base),
-        sandbox: Sandbox { level: Level::None, host: host(), launcher: env!("CARGO_BIN_EXE_regreen").into() },
+        sandbox: Sandbox {
+            launcher: env!("CARGO_BIN_EXE_regreen").into(),
+            ..Sandbox::new(Level::None, host())
+        },
         suites,
         launchers,
         setup_network: false,
