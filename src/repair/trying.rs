@@ -16,7 +16,7 @@ use crate::verdict::{Outcome, TestId};
 use crate::verify::Built;
 
 /// Builds after which variants that do not compile are given up.
-const BUILDS: usize = 14;
+const BUILDS: usize = 40;
 
 /// Variants that are tried after the first plausible one.
 const AFTER: usize = 30;
@@ -41,7 +41,8 @@ impl Logic {
         let mut alive: BTreeSet<usize> = (0..round.len()).filter(|at| fits(&round[*at])).collect();
         let left: Vec<usize> = (0..round.len()).filter(|at| !alive.contains(at)).collect();
         let Some(built) = self.build_variants(ask, suite, scene, round, &mut alive, end).await? else {
-            return Ok(left);
+            // One by one, then.
+            return Ok((0..round.len()).collect());
         };
         let named = named(ask);
         let seconds = 2 + seconds_of(ask.baseline.run.seconds * 5.0);
