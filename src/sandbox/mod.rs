@@ -7,6 +7,7 @@
 
 mod fence;
 mod container;
+mod crowd;
 mod disk;
 mod filter;
 mod launch;
