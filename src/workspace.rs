@@ -26,7 +26,7 @@ use crate::patch::{File, Patch, RepoPath};
 use crate::sys;
 
 pub use files::{apply_beneath, open_beneath, read_beneath, read_file};
-use files::{copy, relative, remove, times, walk};
+use files::{copy, overwrite, relative, remove, times, walk};
 pub use layer::Layer;
 pub use scratch::Scratch;
 pub use source::{index_entry, take};
@@ -136,14 +136,17 @@ impl Workshop {
         self.lay(self.layers.clone())
     }
 
-    /// A workspace that begins as `workspace` is now. Neither sees what is written in the other from now on.
+    /// A workspace whose tree and home begin as those of `workspace` are now. Neither sees what is written in the other from now on.
     pub fn fork(&self, workspace: &mut Workspace) -> Result<Workspace> {
         if self.overlaid {
             workspace.settle(&self.scratch)?;
             return self.lay(workspace.layers.clone());
         }
-        let fork = self.empty()?;
-        copy(&workspace.root, &fork.root)?;
+        let mut fork = self.empty()?;
+        for part in ["tree", "home"] {
+            copy(&workspace.root.join(part), &fork.root.join(part))?;
+        }
+        fork.prepared.clone_from(&workspace.prepared);
         Ok(fork)
     }
 
@@ -159,7 +162,7 @@ impl Workshop {
             return Ok(());
         }
         let _ = remove(&workspace.tree().join(".git"));
-        copy(&self.snapshot.root, &workspace.tree())?;
+        overwrite(&self.snapshot.root, &workspace.tree())?;
         remove(&workspace.tmp())?;
         // What the kernel keeps there cannot be copied, and is for mounts that are gone.
         for share in fs::read_dir(workspace.root.join("layer/shares"))? {
@@ -327,9 +330,8 @@ impl Workspace {
 impl Drop for Workspace {
     fn drop(&mut self) {
         self.unmount();
-        // What cannot be removed now is swept by the next run.
-        let _ = remove(&self.root);
-        if let Some((number, taken)) = &self.number {
+        // What cannot be removed now is swept by the next run, and its number stays taken.
+        if let (Ok(()), Some((number, taken))) = (remove(&self.root), &self.number) {
             taken.lock().unwrap_or_else(PoisonError::into_inner).remove(number);
         }
     }

@@ -14,6 +14,7 @@ use crate::budget::Budget;
 use crate::fix::Run;
 use crate::harness;
 use crate::ledger::Ledger;
+use crate::mounts;
 use crate::prompt::Templates;
 use crate::propose::Proposer;
 use crate::propose::command;
@@ -590,6 +591,12 @@ pub fn sandbox(common: &Common, image: Option<&str>) -> Result<Sandbox> {
             let advice =
                 "a container needs an image: name it with --image, or `image` in task.toml".to_owned();
             return Err(Usage(advice).into());
+        }
+        (Level::Container, Some(_)) if mounts::entered() && !nix::unistd::Uid::effective().is_root() => {
+            return Err(Usage(
+                "name the image with --image: a container cannot be made from here".to_owned(),
+            )
+            .into());
         }
         (Level::Container, Some(image)) => {
             Some(Container::new(image, common.engine.as_deref(), &host.path).map_err(usage)?)

@@ -47,6 +47,10 @@ impl Container {
         Ok(Container { engine, image: image.to_owned() })
     }
 
+    fn is_podman(&self) -> bool {
+        self.engine.first().is_some_and(|program| program.ends_with("podman"))
+    }
+
     fn words(&self, more: &[&str]) -> Vec<OsString> {
         self.engine.iter().map(String::as_str).chain(more.iter().copied()).map(OsString::from).collect()
     }
@@ -56,12 +60,12 @@ impl Container {
         self.words(&["info"])
     }
 
-    /// The command line that removes a container, whatever it is doing.
-    pub(super) fn remove(&self, name: &str) -> Vec<OsString> {
-        self.words(&["rm", "-f", name])
+    /// The command lines that end a container at once, and remove it.
+    pub(super) fn removal(&self, name: &str) -> [Vec<OsString>; 2] {
+        [self.words(&["kill", name]), self.words(&["rm", "-f", name])]
     }
 
-    /// The command line that runs `argv` in a container. The values of `env` are the engine's own environment.
+    /// The command line that runs `argv` in a container.
     pub(super) fn run(
         &self,
         spec: &Spec,
@@ -79,8 +83,9 @@ impl Container {
         }
         match spec.owner {
             Some(owner) => add(format!("--user={owner}:{owner}")),
-            // Without root the engine maps this user to root, unless it is told to keep who they are.
-            None => add("--userns=keep-id".to_owned()),
+            // Without root podman maps this user to root, unless it is told to keep who they are.
+            None if self.is_podman() => add("--userns=keep-id".to_owned()),
+            None => add(format!("--user={}:{}", nix::unistd::Uid::current(), nix::unistd::Gid::current())),
         }
         let processes = spec.processes.unwrap_or(super::PROCESSES);
         add(format!("--pids-limit={processes}"));
@@ -108,14 +113,15 @@ impl Container {
         let mut option = OsString::from("--workdir=");
         option.push(&spec.dir);
         words.push(option);
-        for (key, value) in env {
+        for (option, file) in [("--env-file=", VARIABLES), ("--cidfile=", MADE)] {
+            let mut word = OsString::from(option);
+            word.push(spec.logs.join(file));
+            words.push(word);
+        }
+        // A file of variables has one a line.
+        for (key, value) in env.iter().filter(|pair| !fits_a_line(pair)) {
             let mut word = OsString::from("--env=");
-            word.push(key);
-            // What the engine needs itself cannot be handed through its environment.
-            if own(key) {
-                word.push("=");
-                word.push(value);
-            }
+            word.extend([key.as_os_str(), "=".as_ref(), value]);
             words.push(word);
         }
         words.push((&self.image).into());
@@ -124,33 +130,102 @@ impl Container {
     }
 }
 
-/// Variables that the engine has values of its own for.
-fn own(name: &OsString) -> bool {
-    [&b"HOME"[..], b"PATH", b"XDG_RUNTIME_DIR", b"TMPDIR"].contains(&name.as_bytes())
+/// In the folder for logs, which the command cannot reach: its variables, and the id of the container once it is made.
+const VARIABLES: &str = "variables";
+const MADE: &str = "container";
+
+fn fits_a_line((key, value): &(OsString, OsString)) -> bool {
+    !key.as_bytes().contains(&b'\n') && !value.as_bytes().contains(&b'\n')
 }
 
-/// The engine's environment: the command's variables, and its own home and path.
-pub(super) fn environment(spec: &Spec, env: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
-    let user = nix::unistd::Uid::current();
-    let mut all: Vec<_> = env.iter().filter(|(key, _)| !own(key)).cloned().collect();
-    all.push(("HOME".into(), spec.user_home.clone().into()));
-    all.push(("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()));
-    all.push(("XDG_RUNTIME_DIR".into(), format!("/run/user/{user}").into()));
-    all
-}
-
-/// Removes a container and waits until it is gone.
-pub(super) fn end(spec: &Spec, container: &Container, name: &str) -> Result<()> {
-    let words = container.remove(name);
-    let Some(child) = sys::fork()? else {
-        let nothing = std::fs::File::options().read(true).write(true).open("/dev/null");
-        if let Ok(nothing) = nothing {
-            let _ = nix::unistd::dup2_stdout(&nothing);
-            let _ = nix::unistd::dup2_stderr(&nothing);
-        }
-        let _ = super::launch::execute(&words, &environment(spec, &[]));
-        sys::exit_at_once();
-    };
-    while let Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) = waitpid(child, None) {}
+/// Writes the command's variables where the engine reads them: in its arguments all users would see them, and in
+/// its own environment they would change what it does, outside of any box.
+pub(super) fn write_variables(spec: &Spec, env: &[(OsString, OsString)]) -> Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        std::fs::File::options().write(true).create_new(true).mode(0o600).open(spec.logs.join(VARIABLES))?;
+    for (key, value) in env.iter().filter(|pair| fits_a_line(pair)) {
+        file.write_all(&[key.as_bytes(), b"=", value.as_bytes(), b"\n"].concat())?;
+    }
     Ok(())
+}
+
+/// Whether the engine came as far as making the container: what it says afterwards is the command's word.
+pub(super) fn was_made(spec: &Spec) -> bool {
+    std::fs::metadata(spec.logs.join(MADE)).is_ok_and(|data| data.len() > 0)
+}
+
+/// The engine's environment: nothing of the command's.
+pub(super) fn environment(spec: &Spec) -> Vec<(OsString, OsString)> {
+    let user = nix::unistd::Uid::current();
+    vec![
+        ("HOME".into(), spec.user_home.clone().into()),
+        ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+        ("XDG_RUNTIME_DIR".into(), format!("/run/user/{user}").into()),
+    ]
+}
+
+/// Ends and removes a container, and waits until it is gone.
+pub(super) fn end(spec: &Spec, container: &Container, name: &str) -> Result<()> {
+    let _ = std::fs::remove_file(spec.logs.join(VARIABLES));
+    for words in container.removal(name) {
+        let Some(child) = sys::fork()? else {
+            let nothing = std::fs::File::options().read(true).write(true).open("/dev/null");
+            if let Ok(nothing) = nothing {
+                let _ = nix::unistd::dup2_stdout(&nothing);
+                let _ = nix::unistd::dup2_stderr(&nothing);
+            }
+            let _ = super::launch::execute(&words, &environment(spec));
+            sys::exit_at_once();
+        };
+        while let Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) = waitpid(child, None) {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(engine: &str) -> String {
+        let spec: Spec = serde_json::from_value(serde_json::json!({
+            "level": "container", "container": null, "user_home": "/home/u", "parent": 1, "owner": null, "dir": "/w/tree",
+            "home": "/w/home", "tmp": "/w/tmp", "readable": [], "writable": [], "shared": [], "network": false,
+            "logs": "/logs", "cpu": null, "memory": 1024, "processes": 9, "file_size": null, "disk": 1, "written": []
+        }))
+        .unwrap();
+        let container = Container { engine: vec![engine.to_owned()], image: "image".to_owned() };
+        let env = [("LD_PRELOAD".into(), "evil".into()), ("TEXT".into(), "two\nlines".into())];
+        let words = container.run(&spec, "name", &["prog".into()], &env);
+        words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn podman_and_docker_get_the_user_in_their_own_words() {
+        let (podman, docker) = (words("/usr/bin/podman"), words("/usr/bin/docker"));
+        assert!(podman.contains("--userns=keep-id") && !docker.contains("--userns"));
+        assert!(docker.contains(" --user=") && !podman.contains(" --user="));
+        for words in [podman, docker] {
+            assert!(words.contains("--network=none") && words.contains("--memory=1024"), "{words}");
+            assert!(
+                words.ends_with("--env=TEXT=two\nlines image prog") && !words.contains("evil"),
+                "{words}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_command_sets_reaches_the_engine() {
+        let names: Vec<OsString> = {
+            let spec: Spec = serde_json::from_value(serde_json::json!({
+                "level": "container", "container": null, "user_home": "/home/u", "parent": 1, "owner": null, "dir": "/",
+                "home": "/", "tmp": "/", "readable": [], "writable": [], "shared": [], "network": false, "logs": "/",
+                "cpu": null, "memory": null, "processes": null, "file_size": null, "disk": 1, "written": []
+            }))
+            .unwrap();
+            environment(&spec).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names, ["HOME", "PATH", "XDG_RUNTIME_DIR"]);
+    }
 }

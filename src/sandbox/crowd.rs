@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::{Pid, Uid, getpid};
 
@@ -42,7 +44,6 @@ fn field(stat: &[u8], number: usize) -> Option<i32> {
 
 /// Threads of this user, wherever they run.
 pub fn threads_of_user() -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let user = Uid::current().as_raw();
     let own =
         processes().filter(|id| fs::metadata(format!("/proc/{id}")).is_ok_and(|data| data.uid() == user));
@@ -50,20 +51,46 @@ pub fn threads_of_user() -> u64 {
     threads.filter_map(|count| u64::try_from(count).ok()).sum()
 }
 
-/// Bytes of memory that these processes have together. What they share is counted once, as far as one can tell.
-pub fn memory_of(members: &[Pid]) -> u64 {
-    let parts = members.iter().map(|id| memory_of_one(*id));
-    let (own, shared) = parts.fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.max(one.1)));
-    own.saturating_add(shared)
+/// Whether these processes have more bytes of memory together than `most`. What they share is counted once, and
+/// files in memory that have no name are counted too.
+pub fn exceed(members: &[Pid], most: u64) -> bool {
+    let files = files_in_memory(members);
+    let plain: u64 = members.iter().map(|id| memory_of(*id)).fold(files, u64::saturating_add);
+    // Only when that is too much is it worth asking the kernel for fair shares, which takes it longer.
+    plain > most && members.iter().map(|id| share_of(*id)).fold(files, u64::saturating_add) > most
 }
 
-/// Bytes that a process has for itself, and bytes in shared memory.
-fn memory_of_one(id: Pid) -> (u64, u64) {
-    let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let bytes = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kibibytes.unwrap_or(0) << 10
+/// Bytes that a process has mapped, but for files on the disk.
+fn memory_of(id: Pid) -> u64 {
+    sum_of(id, "status", &["RssAnon:", "RssShmem:"])
+}
+
+/// Likewise, with what it shares divided among those who do; without memory files, which are counted apart.
+fn share_of(id: Pid) -> u64 {
+    sum_of(id, "smaps_rollup", &["Pss_Anon:", "Pss_Shmem:"])
+}
+
+fn sum_of(id: Pid, file: &str, names: &[&str]) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
+    let line = |line: &str| {
+        let rest = names.iter().find_map(|name| line.strip_prefix(name))?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
     };
-    (bytes("RssAnon:"), bytes("RssShmem:"))
+    text.lines().filter_map(line).fold(0, u64::saturating_add) << 10
+}
+
+/// Bytes of memory files (`memfd_create`) that these processes hold open.
+fn files_in_memory(members: &[Pid]) -> u64 {
+    let mut seen = HashMap::new();
+    for id in members {
+        for entry in fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if fs::read_link(&path).is_ok_and(|link| link.as_os_str().as_bytes().starts_with(b"/memfd:"))
+                && let Ok(data) = fs::metadata(&path)
+            {
+                seen.insert((data.dev(), data.ino()), data.blocks().saturating_mul(512));
+            }
+        }
+    }
+    seen.into_values().fold(0, u64::saturating_add)
 }

@@ -14,13 +14,16 @@ use super::{Level, Spec, root};
 /// The newest interface whose rights were looked at; an older kernel enforces what it knows.
 const NEWEST: ABI = ABI::V6;
 
+/// The oldest that keeps files apart: before it files outside could be cut short. Linux 6.2 has it.
+const OLDEST: ABI = ABI::V3;
+
 /// Puts this process and everything that it will start behind the fence.
 ///
 /// Fails where the kernel has no Landlock, unless a root of its own stands in for it.
 pub fn install(spec: &Spec) -> Result<()> {
     let status = enforce(spec).context("failed to put up the Landlock rules")?;
     let needed = spec.level == Level::Landlock;
-    ensure!(!needed || status != RulesetStatus::NotEnforced, "this kernel has no Landlock");
+    ensure!(!needed || status != RulesetStatus::NotEnforced, "this kernel's Landlock is missing or too old");
     Ok(())
 }
 
@@ -28,7 +31,11 @@ fn enforce(spec: &Spec) -> Result<RulesetStatus> {
     let everything = AccessFs::from_all(NEWEST);
     let read = AccessFs::from_read(NEWEST);
     let device = AccessFs::from_file(NEWEST) & !AccessFs::Execute;
+    // Where it is the only fence, a kernel that knows too little of it must say so.
+    let needed = spec.level == Level::Landlock;
     let mut rules = Ruleset::default()
+        .set_compatibility(if needed { CompatLevel::HardRequirement } else { CompatLevel::BestEffort })
+        .handle_access(AccessFs::from_all(OLDEST))?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(everything)?
         .scope(Scope::from_all(NEWEST))?

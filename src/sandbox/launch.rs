@@ -31,7 +31,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
 
-use super::crowd::{descendants, memory_of, threads_of_user};
+use super::crowd::{descendants, exceed, threads_of_user};
 use super::disk::Disk;
 use super::filter::Sockets;
 use super::{Level, Spec, container, fence, filter, root};
@@ -222,12 +222,13 @@ fn launch_in_container(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     }
     let name = format!("regreen-{}-{}", spec.parent, getpid());
     let env = environment();
+    container::write_variables(spec, &env).context("failed to write the variables of the container")?;
     let words = container.run(spec, &name, argv, &env);
     let (mut reader, writer) = pipe()?;
     let Some(client) = sys::fork()? else {
         drop(reader);
         let ready = ends.take_place().and_then(|()| Ok(SigSet::all().thread_unblock()?));
-        let failed = ready.and_then(|()| Err(execute(&words, &container::environment(spec, &env)).into()));
+        let failed = ready.and_then(|()| Err(execute(&words, &container::environment(spec)).into()));
         never_returns(failed, &writer)
     };
     drop((writer, ends));
@@ -241,7 +242,7 @@ fn launch_in_container(spec: &Spec, argv: &[OsString]) -> Result<Ending> {
     }
     Ok(match ending? {
         // What the engine itself says when it could not even begin.
-        Ending::Code(125) => {
+        Ending::Code(125) if !container::was_made(spec) => {
             Ending::Trouble("the container engine failed; its message is in the log".to_owned())
         }
         // As shells have it.
@@ -482,7 +483,7 @@ impl Bounds {
         if self.processes.is_some_and(|most| crowd > most) {
             return Some("processes");
         }
-        self.memory.filter(|most| memory_of(&members) > *most).map(|_| "memory")
+        self.memory.filter(|most| exceed(&members, *most)).map(|_| "memory")
     }
 }
 

@@ -248,7 +248,11 @@ fn most_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some((kibibytes << 10) / 10 * 9)
+    // Inside of a container there may be less.
+    let own = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let own =
+        own.iter().filter_map(|file| std::fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()).min();
+    Some((kibibytes << 10).min(own.unwrap_or(u64::MAX)) / 10 * 9)
 }
 
 /// Folders in the user's home that hold toolchains and nothing private.

@@ -134,7 +134,7 @@ impl Sandbox {
 fn explained(level: Level, error: &str) -> String {
     let remedy = match level {
         Level::Namespaces => namespaces_remedy(),
-        Level::Landlock => Some("Landlock needs Linux 5.13 or later, started with `landlock` in `lsm=`"),
+        Level::Landlock => Some("Landlock needs Linux 6.2 or later, started with `landlock` in `lsm=`"),
         Level::Container => {
             Some("a task that names an image needs podman, or docker with its service running")
         }

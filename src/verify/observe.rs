@@ -175,6 +175,9 @@ impl Verifier {
         for invocation in invocations {
             let fork = if apart { Some(self.workshop.fork(workspace)?) } else { None };
             let place = fork.as_ref().unwrap_or(workspace);
+            if apart {
+                self.workshop.scratch.empty(&results)?;
+            }
             let finished = self.run(&invocation, place, &results, Phase::Test).await?;
             let parsed = suite.read(&invocation, &finished, &place.places(), &results)?;
             well &= finished.exit.success();

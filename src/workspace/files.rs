@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use crate::mounts::{give_like_parent, make_folder};
+use crate::mounts::{give_like_parent, make_folder, open_folder};
 use crate::patch::{File, FileKind, Patch, RepoPath};
 
 /// A file of a candidate larger than this is not read back.
@@ -199,23 +199,84 @@ pub fn copy_file(path: &Path, data: &Metadata, place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes a folder and everything in it, folders without write permission included.
+/// Removes a folder and everything in it: folders without permissions, and folders in one another to any depth.
 pub fn remove(folder: &Path) -> Result<()> {
-    if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+    if fs::remove_dir_all(folder).is_ok() || folder.symlink_metadata().is_err() {
         return Ok(());
     }
-    let _ = walk(folder, &mut |path, data| {
-        if data.is_dir() {
-            let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    let top = open_folder(folder)?;
+    let mut lifted = 0;
+    while remove_below(&top, &top, 0, &mut lifted)? {}
+    fs::remove_dir(folder).with_context(|| format!("failed to remove {}", folder.display()))
+}
+
+/// Folders are opened in one another down to here; what lies deeper is lifted to the top first.
+const DEEPEST: usize = 64;
+
+/// Empties a folder; says whether something was lifted to the top, and is still there.
+fn remove_below(at: &OwnedFd, top: &OwnedFd, depth: usize, lifted: &mut u64) -> Result<bool> {
+    use nix::unistd::{UnlinkatFlags, unlinkat};
+    let _ = nix::sys::stat::fchmod(at, Mode::S_IRWXU);
+    let mut more = false;
+    let mut entries = nix::dir::Dir::from_fd(at.try_clone()?)?;
+    let names: Vec<_> = entries.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
+    for name in names.iter().map(std::ffi::CString::as_c_str).filter(|name| ![c".", c".."].contains(name)) {
+        if unlinkat(at, name, UnlinkatFlags::NoRemoveDir).is_ok()
+            || unlinkat(at, name, UnlinkatFlags::RemoveDir).is_ok()
+        {
+            continue;
+        }
+        if depth == DEEPEST {
+            *lifted += 1;
+            nix::fcntl::renameat(at, name, top, format!(".lifted-{lifted}").as_str())?;
+            more = true;
+            continue;
+        }
+        // Nobody is left who could put a link in the way.
+        let _ =
+            nix::sys::stat::fchmodat(at, name, Mode::S_IRWXU, nix::sys::stat::FchmodatFlags::FollowSymlink);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let below = openat(at, name, flags, Mode::empty())?;
+        more |= remove_below(&below, top, depth + 1, lifted)?;
+        unlinkat(at, name, UnlinkatFlags::RemoveDir)?;
+    }
+    Ok(more)
+}
+
+/// Copies a folder over another one, also over files of the same size and time.
+pub fn overwrite(from: &Path, to: &Path) -> Result<()> {
+    walk(from, &mut |path, data| {
+        let place = to.join(path.strip_prefix(from).expect("the walk stays below its root"));
+        if !data.is_dir() && place.symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+            fs::remove_file(place)?;
         }
         Ok(true)
-    });
-    fs::remove_dir_all(folder).with_context(|| format!("failed to remove {}", folder.display()))
+    })?;
+    copy(from, to)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_removed_however_deep_and_closed_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let mut at = open_folder(&root).unwrap();
+        for level in 0..3000 {
+            nix::sys::stat::mkdirat(&at, "deep", Mode::S_IRWXU).unwrap();
+            let below = openat(&at, "deep", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+            if level % 1000 == 0 {
+                nix::sys::stat::fchmod(&at, Mode::empty()).unwrap();
+            }
+            at = below;
+        }
+        drop(at);
+        remove(&root).unwrap();
+        assert!(!root.exists());
+    }
 
     #[test]
     fn a_file_is_read_beneath_its_root_and_nowhere_else() {

@@ -49,6 +49,15 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Empties a folder for result files.
+    pub fn empty(&self, results: &Path) -> Result<()> {
+        remove(results)?;
+        fs::create_dir(results)?;
+        Ok(fs::set_permissions(results, fs::Permissions::from_mode(0o777))?)
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept by the next run.

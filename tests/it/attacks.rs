@@ -407,9 +407,28 @@ async fn bombs_break_a_limit_and_not_the_machine() {
 }
 
 #[tokio::test]
+async fn memory_files_count_as_memory() {
+    for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
+        let mut trial = Trial::new(level);
+        trial.limits.memory = Some(200 << 20);
+        let hog = "import os, time\nf = os.memfd_create('x')\nfor i in range(320):\n    os.write(f, bytes(1 << 20))\ntime.sleep(5)";
+        let finished = trial.run(&["/usr/bin/python3", "-c", hog]).await;
+        assert_eq!(finished.exit, Exit::LimitBroken("memory".to_owned()), "{level}: {}", said(&finished));
+        // Eight processes that share their memory do not use it eight times.
+        let fair = "import mmap, os, time\nm = mmap.mmap(-1, 40 << 20)\nfor i in range(40): m.write(bytes(1 << 20))\n\
+                    for i in range(7): os.fork() or (m[::4096], time.sleep(1), os._exit(0))\ntime.sleep(1)";
+        let finished = trial.run(&["/usr/bin/python3", "-c", fair]).await;
+        assert_eq!(finished.exit, Exit::Code(0), "{level}: {}", said(&finished));
+    }
+}
+
+#[tokio::test]
 async fn a_disk_that_fills_breaks_a_limit_wherever_it_is_filled() {
     for level in [Level::Namespaces, Level::Landlock, Level::None].into_iter().filter(|level| can(*level)) {
-        for place in [".", "$HOME", "$TMPDIR"] {
+        let deep = "$(for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir -p \
+                    aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa; \
+                    cd -P aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa/aaaaaaaaaa; done; pwd)";
+        for place in [".", "$HOME", "$TMPDIR", deep] {
             let mut trial = Trial::new(level);
             trial.limits.disk = Some(64 << 20);
             // Many files, so that no limit on one file helps; and not without end, if this fails.

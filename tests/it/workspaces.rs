@@ -300,6 +300,8 @@ fn an_ordinary_user_is_as_safe_as_root() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = std::process::Command::new(&tests);
     command.args(["attacks::", "git_of_the_host", "leaves_nothing_behind", "a_later_run"]);
+    // Engines give an ordinary user only the ids that the machine's administrator has set aside.
+    command.args(["--skip", "a_container"]);
     command.env("REGREEN_TEST_BINARY", &program).env("HOME", &home).current_dir("/");
     let output = command.uid(61_003).gid(61_003).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
