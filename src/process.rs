@@ -281,7 +281,9 @@ pub async fn run(command: &Command) -> Result<Finished> {
         Ok(Captured { path, bytes: file.metadata()?.len() })
     };
     if let Ok(trouble) = std::fs::read_to_string(command.logs.join(TROUBLE)) {
-        bail!("failed to start {}: {trouble}", command.shown());
+        let said = captured(err)?.excerpt(1000)?;
+        let program = command.argv.last().map_or_else(String::new, |word| quoted(word));
+        bail!("failed to start a command that ends in {program}: {trouble} {}", said.trim_end());
     }
     let exit = match std::fs::read_to_string(command.logs.join(LIMIT)) {
         Ok(limit) => Exit::LimitBroken(limit),
