@@ -7,13 +7,16 @@ use anyhow::{Result, bail};
 
 use crate::budget::{Budget, Limit, Spent};
 use crate::edit::{self, Hunks};
+use crate::leak::Leak;
 use crate::ledger::Ledger;
 use crate::patch::{File, Patch, RepoPath};
-use crate::policy::{self, Action, Attempt, Tier};
+use crate::policy::{self, Action, Attempt, Stakes, Tier};
 use crate::process;
 use crate::prompt::{self, Material, Mode, Prompt, Repository, Templates};
 use crate::propose::{Ask, Proposal, Proposer};
 use crate::record::{Event, Outcome, Record};
+use crate::repair::grammar::Grammars;
+use crate::strength::{self, Bounds};
 use crate::verdict::{Baseline, Evidence, Failure, FailureKind, Verdict};
 use crate::verify::{self, Composed, Trouble, Verifier};
 
@@ -35,6 +38,12 @@ pub struct Run<'a> {
     pub templates: Templates,
     /// What may be spent.
     pub budget: Budget,
+    /// What is known of languages, to measure how strong the tests are.
+    pub grammars: Grammars,
+    /// Small wrong changes of the changed lines that the tests are tried with at the end; 0 for none.
+    pub mutants: usize,
+    /// What is at stake, if that was said.
+    pub stakes: Option<Stakes>,
     /// What happened so far.
     pub ledger: Ledger,
     /// Told of every record as soon as it is on the disk.
@@ -145,8 +154,12 @@ impl Run<'_> {
         if let Some((attempt, proposal)) = self.unread(&attempts) {
             return self.read(attempt, proposal);
         }
+        let stakes = match self.stakes {
+            Some(stakes) => Some((stakes, self.leak(baseline).await?)),
+            None => None,
+        };
         let elapsed = self.ledger.elapsed();
-        let decision = policy::next(&attempts, &self.tiers(), &self.budget, elapsed);
+        let decision = policy::next(&attempts, &self.tiers(), &self.budget, elapsed, stakes);
         let (reason, alternatives) = (decision.reason, decision.alternatives);
         let action = match decision.action {
             Action::Fresh(tier) => format!("ask {} afresh", self.proposers[tier].name()),
@@ -167,10 +180,28 @@ impl Run<'_> {
         }
     }
 
+    /// The chance that a wrong candidate passes, from how strong the base's tests are; measured once a run.
+    async fn leak(&mut self, baseline: &Baseline) -> Result<f64> {
+        let known = self.ledger.records.iter().find_map(|record| match &record.event {
+            Event::Estimated { strength } => Some(Leak::of(strength).mistake),
+            _ => None,
+        });
+        if let Some(leak) = known {
+            return Ok(leak);
+        }
+        let left = self.budget.time_left(self.ledger.elapsed()).map(|left| left.mul_f64(0.2));
+        let bounds = Bounds::of(self.mutants, baseline, left);
+        let strength = strength::of_base(&self.verifier, &self.grammars, baseline, bounds, self.say).await?;
+        let leak = Leak::of(&strength).mistake;
+        self.note(Event::Estimated { strength })?;
+        Ok(leak)
+    }
+
     fn tiers(&self) -> Vec<Tier> {
         let tier = |proposer: &dyn Proposer| Tier {
             name: proposer.name().to_owned(),
             reads_prompt: proposer.context().is_some(),
+            usd: proposer.most(&Prompt::default()).map_or(0.0, |most| most.usd),
         };
         self.proposers.iter().map(|proposer| tier(proposer.as_ref())).collect()
     }
@@ -403,9 +434,24 @@ impl Run<'_> {
                 from,
                 to,
             })?;
-            return Ok(self.green(smaller, evidence));
+            return self.weighed(baseline, smaller, evidence).await;
         }
-        Ok(self.green(candidate.patch, evidence))
+        self.weighed(baseline, candidate.patch, evidence).await
+    }
+
+    /// Measures how strong the tests are on what changed, which takes nothing from green.
+    async fn weighed(
+        &mut self,
+        baseline: &Baseline,
+        patch: Patch,
+        mut evidence: Evidence,
+    ) -> Result<Outcome> {
+        // The rest of the time is for delivering.
+        let left = self.budget.time_left(self.ledger.elapsed()).map(|left| left.mul_f64(0.8));
+        let bounds = Bounds::of(self.mutants, baseline, left);
+        evidence.strength =
+            strength::of_patch(&self.verifier, &self.grammars, baseline, &patch, bounds, self.say).await?;
+        Ok(self.green(patch, evidence))
     }
 
     fn green(&self, patch: Patch, evidence: Evidence) -> Outcome {

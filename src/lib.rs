@@ -10,6 +10,7 @@ pub mod budget;
 pub mod patch;
 pub mod edit;
 pub mod diagnostic;
+pub mod leak;
 pub mod verdict;
 pub mod task;
 pub mod record;
@@ -33,11 +34,15 @@ pub mod propose;
 pub mod repair;
 
 // The loop: propose, apply, verify, until green or out of budget.
+pub mod strength;
 pub mod policy;
 pub mod fix;
 
 // Many at once.
 pub mod selftest;
+
+// One repository, before anybody lets the loop run on it.
+pub mod check;
 
 // Everything that is shown, computed from the records alone.
 pub mod story;

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Limit, Spent};
+use crate::leak::Strength;
 use crate::patch::{Patch, RepoPath};
 use crate::task::Task;
 use crate::verdict::{Baseline, Evidence, Failure, Verdict};
@@ -77,6 +78,11 @@ pub enum Event {
     Measured {
         /// Targets, guards, flaky.
         baseline: Baseline,
+    },
+    /// How strong the base's tests are on the lines that may be to blame, because something is at stake.
+    Estimated {
+        /// What was found.
+        strength: Strength,
     },
     /// The policy decided.
     Decided {

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::leak::{Leak, Strength, percent};
 use crate::policy;
 use crate::record::{Event, Outcome, Record};
 use crate::text::{clip, list, one_line, printable};
@@ -23,6 +24,7 @@ pub fn line(record: &Record) -> Option<String> {
             format!("{}, tested by {}", count(*files, "file"), list(suites, 5))
         }
         Event::Measured { baseline } => measured(baseline),
+        Event::Estimated { strength } => estimated(strength),
         Event::Asked { attempt, model, .. } => format!("Attempt {attempt}: {model}"),
         Event::Declined { reason, .. } => {
             format!("  no candidate: {}", one_line(reason.lines().next().unwrap_or_default()))
@@ -57,6 +59,19 @@ fn measured(baseline: &Baseline) -> String {
     let failing =
         if targets.is_empty() { String::new() } else { format!("\n  failing: {}", list(&targets, 5)) };
     format!("Base measured {} times: {}{failing}", baseline.runs, parts.join(", "))
+}
+
+fn estimated(strength: &Strength) -> String {
+    let leak = Leak::of(strength);
+    let (low, high) = leak.interval;
+    let said = strength.sentences("the lines that may be to blame");
+    format!(
+        "A wrong candidate passes with a chance of about {} ({} to {}): {}",
+        percent(leak.mistake),
+        percent(low),
+        percent(high),
+        said.join("; ")
+    )
 }
 
 fn judged(verdict: &Verdict) -> String {
@@ -159,6 +174,23 @@ fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence)
     for caveat in &evidence.caveats {
         let _ = writeln!(text, "  - {caveat}");
     }
+    tests_on_it(text, evidence);
+}
+
+/// How strong the tests are on what changed.
+fn tests_on_it(text: &mut String, evidence: &Evidence) {
+    let said = evidence.strength_in_words();
+    if said.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nHow far the tests can be relied on here:");
+    for sentence in said {
+        let _ = writeln!(text, "  ~ {sentence}");
+    }
+    let survivors = evidence.strength.iter().flat_map(|strength| &strength.survivors);
+    for survivor in survivors.take(5) {
+        let _ = writeln!(text, "      no test fails with {}", survivor.told());
+    }
 }
 
 fn are(n: usize) -> String {
@@ -213,6 +245,7 @@ pub fn judgement(receipt: &Receipt) -> String {
             for caveat in &evidence.caveats {
                 let _ = writeln!(text, "  - {caveat}");
             }
+            tests_on_it(&mut text, evidence);
         }
         Verdict::Red(failure) => text.push_str(&wrong(failure)),
         verdict @ (Verdict::Rejected { .. } | Verdict::Inconclusive { .. }) => {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Location};
+use crate::leak::{Leak, Strength};
 
 /// A test's stable name within a repository, as the toolchain's profile forms it
 /// (`pkg::bin module::test`, `tests/test_x.py::test_y[param]`, `com.example.FooTest#method` …).
@@ -322,11 +323,43 @@ pub struct Evidence {
     /// What this does not prove, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caveats: Vec<String>,
+    /// Held-out tests that were told apart from their decoys.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub decoys: usize,
+    /// What the tests say to small changes of the changed lines; `None` when nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strength: Option<Strength>,
+}
+
+impl Evidence {
+    /// The chance that something wrong would have passed all the same, where the strength of the tests is known.
+    pub fn leak(&self) -> Option<Leak> {
+        let strength = self.strength.as_ref().filter(|strength| strength.tried > 0)?;
+        let forgery = match self.level {
+            Level::BlackBox => Some(0.0),
+            Level::HeldOut => Some(0.5_f64.powi(i32::try_from(self.decoys).unwrap_or(i32::MAX))),
+            Level::Composed | Level::Attested | Level::Controlled => None,
+        };
+        Some(Leak { forgery, ..Leak::of(strength) })
+    }
+
+    /// How strong the tests are on the changed lines, and what follows from it, in sentences.
+    pub fn strength_in_words(&self) -> Vec<String> {
+        let mut said: Vec<String> =
+            self.strength.iter().flat_map(|strength| strength.sentences("the changed lines")).collect();
+        said.extend(self.leak().map(|leak| leak.sentence(self.decoys)));
+        said
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn no_load(load: &f64) -> bool {
     *load == 0.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A layer of the verifier: each can stop what those before it let pass.

@@ -20,7 +20,6 @@ pub async fn localise(path: &str, targets: &[String], common: &Common, json: boo
     let mut args = *args;
     args.common = common.clone();
     args.here = std::env::current_dir().context("failed to find the current folder")?;
-    let overrides = args.common.harness.clone();
     let folder = tempfile::tempdir()?;
     let (record, say) = (|_: &_| {}, |_: &str| {});
     let ledger = Ledger::create(&folder.path().join("run"))?;
@@ -36,7 +35,7 @@ pub async fn localise(path: &str, targets: &[String], common: &Common, json: boo
         Ok(baseline) => baseline,
         Err(found) => return trouble(found),
     };
-    let found = repair::localise(&run.verifier, &baseline, overrides.as_deref()).await?;
+    let found = repair::localise(&run.verifier, &baseline, &run.grammars).await?;
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&found)?));
         return Ok(Exit::Green);

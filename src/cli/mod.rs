@@ -5,6 +5,7 @@ mod settings;
 mod watch;
 mod reports;
 mod verify;
+mod check;
 mod selftest;
 mod deliver;
 mod doctor;
@@ -44,6 +45,9 @@ enum Command {
     /// Judge a patch that anybody made
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(Box<verify::VerifyArgs>),
+    /// Measure a repository before a loop runs on it: are its tests steady, fast and strong enough?
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(Box<check::CheckArgs>),
     /// Test regreen itself
     Selftest {
         #[command(subcommand)]
@@ -107,6 +111,7 @@ Examples:
   regreen fix https://example.org/shop.git --rev v1.2 --patch fix.diff
   regreen fix --model repair --model anthropic/claude-haiku-4-5 --usd 0.50
   regreen fix --model command:claude               any agent CLI proposes, regreen judges
+  regreen fix --worth 20 --harm 100                no attempt that is not worth it
   regreen fix --test-cmd './check.sh' --test-format tap
   regreen fix --resume 20260102-030405-x7f3        go on where a run was stopped
 
@@ -125,6 +130,16 @@ Examples:
 Exit status: 0 solved or passes-visible, 1 not solved, 2 bad usage, 5 suspect, 6 inconclusive,
 7 it passes below the --level asked for, 70 our own fault, 130 interrupted.";
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  regreen check                                    the repository here
+  regreen check ../shop --runs 10 --mutants 100 --time 20m
+  regreen check --level L3                         status 7 if its tests cannot carry such a verdict
+  regreen check --json | jq .strength
+
+Exit status: 0 measured, whatever was found, 2 bad usage, 4 it cannot be measured, 7 below the --level asked for,
+70 our own fault, 130 interrupted.";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Schema {
     /// `ledger.jsonl`, one record a line
@@ -133,6 +148,8 @@ enum Schema {
     Task,
     /// What `regreen verify --json` prints
     Receipt,
+    /// What `regreen check --json` prints
+    Check,
 }
 
 /// What all commands that touch toolchains have in common.
@@ -259,6 +276,16 @@ struct FixArgs {
     #[arg(long, value_parser = settings::duration, help_heading = "Budget")]
     time: Option<u64>,
 
+    /// What a right patch is worth in dollars: an attempt is made only while it is likely to be worth it
+    #[arg(long, value_name = "USD", requires = "harm", help_heading = "Budget")]
+    worth: Option<f64>,
+    /// What a wrong patch costs in dollars if it passes all the same
+    #[arg(long, value_name = "USD", requires = "worth", help_heading = "Budget")]
+    harm: Option<f64>,
+
+    /// Small wrong changes of the changed lines that the tests are tried with after green; 0 for none
+    #[arg(long, value_name = "N", default_value_t = crate::strength::MUTANTS, help_heading = "Result")]
+    mutants: usize,
     /// Write the verified patch into your working copy
     #[arg(long, help_heading = "Result", conflicts_with = "rev")]
     apply: bool,
@@ -311,7 +338,7 @@ pub enum Exit {
     Suspect = 5,
     /// `verify`: evidence is missing or contradicts itself.
     Inconclusive = 6,
-    /// `verify`: the patch passes, below the level that was asked for.
+    /// `verify`: the patch passes, below the level that was asked for; `check`: no verdict can reach it.
     BelowLevel = 7,
     /// regreen itself failed.
     Fault = 70,
@@ -360,6 +387,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
     match &command {
         Command::Fix(args) => args.common.enter_namespace(),
         Command::Verify(args) => args.common.enter_namespace(),
+        Command::Check(args) => args.common.enter_namespace(),
         Command::Selftest { what: selftest::Selftest::Integrity(args) } => args.common.enter_namespace(),
         Command::Localise { common, .. } => common.enter_namespace(),
         Command::Show { .. }
@@ -373,6 +401,11 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
             let watch = Watch::new(false);
             let stopped = || watch.line("Stopped.");
             supervised(stopped, verify::verify(&args, &watch))
+        }
+        Command::Check(args) => {
+            let watch = Watch::new(false);
+            let stopped = || watch.line("Stopped.");
+            supervised(stopped, check::check(&args, &watch))
         }
         Command::Selftest { what } => {
             let watch = Watch::new(false);
@@ -395,6 +428,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
                 Schema::Ledger => schemars::schema_for!(crate::record::Record),
                 Schema::Task => schemars::schema_for!(crate::task::Task),
                 Schema::Receipt => schemars::schema_for!(crate::verify::Receipt),
+                Schema::Check => schemars::schema_for!(crate::check::Report),
             };
             print(&format!("{}\n", serde_json::to_string_pretty(&schema)?));
             Ok(Exit::Green)

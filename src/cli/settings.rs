@@ -15,6 +15,7 @@ use crate::fix::Run;
 use crate::harness;
 use crate::ledger::Ledger;
 use crate::mounts;
+use crate::policy::Stakes;
 use crate::prompt::Templates;
 use crate::propose::Proposer;
 use crate::propose::command;
@@ -23,6 +24,7 @@ use crate::propose::prices::{Price, Prices};
 use crate::propose::replay::Replay;
 use crate::record::{self, Event, Record};
 use crate::repair::Repair;
+use crate::repair::grammar::Grammars;
 use crate::sandbox::{Container, Host, Level, Sandbox};
 use crate::task::{self, Source, Task};
 use crate::toolchain::{self, Profile};
@@ -207,6 +209,9 @@ impl Settings {
             proposers,
             templates: templates(overrides)?,
             budget: self.budget.clone(),
+            grammars: Grammars::load(overrides).map_err(usage)?,
+            mutants: self.args.mutants,
+            stakes: stakes(self.args.worth, self.args.harm)?,
             ledger,
             watch,
             say,
@@ -444,6 +449,14 @@ fn limit(task: &mut Task, args: &FixArgs) {
     budget.tokens = args.tokens.or(budget.tokens);
     budget.usd = args.usd.or(budget.usd).or(Some(USD));
     budget.seconds = args.time.or(budget.seconds).or(Some(SECONDS));
+}
+
+/// What is at stake, if both are said.
+fn stakes(worth: Option<f64>, harm: Option<f64>) -> Result<Option<Stakes>> {
+    let Some((worth, harm)) = worth.zip(harm) else { return Ok(None) };
+    let sane = |usd: f64| usd.is_finite() && usd >= 0.0;
+    ensure!(sane(worth) && sane(harm), Usage("--worth and --harm are dollars, 0 or more".to_owned()));
+    Ok(Some(Stakes { worth, harm }))
 }
 
 /// The embedded engine, and the model whose key is in the environment.

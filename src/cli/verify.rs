@@ -11,7 +11,9 @@ use super::settings::{self, usage};
 use super::watch::Watch;
 use super::{Common, Exit, TaskArgs, Usage, reports};
 use crate::patch::Patch;
+use crate::repair::grammar::Grammars;
 use crate::story;
+use crate::strength::{self, Bounds};
 use crate::verdict::{Baseline, Level, Verdict};
 use crate::verify::{self, Case, Judgement, Receipt, Trouble, Verifier, given};
 
@@ -41,6 +43,10 @@ pub struct VerifyArgs {
     #[arg(long, value_enum, value_name = "LEVEL", help_heading = "How strictly", ignore_case = true)]
     level: Option<Level>,
 
+    /// Small wrong changes of the changed lines that the tests are tried with after a pass; 0 for none
+    #[arg(long, value_name = "N", default_value_t = strength::MUTANTS, help_heading = "How strictly")]
+    mutants: usize,
+
     /// Print the receipt as JSON
     #[arg(long, help_heading = "Result")]
     json: bool,
@@ -68,7 +74,7 @@ pub async fn verify(args: &VerifyArgs, watch: &Watch) -> Result<Exit> {
         Some(receipt) => receipt.patch.clone(),
         None => read_patch(args, &here, &verifier)?,
     };
-    let receipt = judged(&mut verifier, &patch, &say).await?;
+    let receipt = judged(&mut verifier, &patch, args, &say).await?;
     if args.json {
         super::print(&format!("{}\n", serde_json::to_string_pretty(&receipt)?));
     }
@@ -176,7 +182,12 @@ fn diff_of(args: &VerifyArgs, here: &Path, rev: &str, onto: Option<&str>) -> Res
 }
 
 /// Measures the base and judges a patch against it.
-async fn judged(verifier: &mut Verifier, patch: &Patch, say: verify::Say<'_>) -> Result<Receipt> {
+async fn judged(
+    verifier: &mut Verifier,
+    patch: &Patch,
+    args: &VerifyArgs,
+    say: verify::Say<'_>,
+) -> Result<Receipt> {
     let now = settings::now();
     let composed = verifier.compose(patch)?;
     let baseline = match measured(verifier, say).await? {
@@ -194,7 +205,13 @@ async fn judged(verifier: &mut Verifier, patch: &Patch, say: verify::Say<'_>) ->
         let case = Case { baseline: &baseline, product: &composed.product, delivered };
         verifier.examine(case, say).await?
     };
-    let judgement = with_left_out(judgement, &composed.left_out);
+    let mut judgement = with_left_out(judgement, &composed.left_out);
+    if let Verdict::Green(evidence) = &mut judgement.verdict {
+        let grammars = Grammars::load(args.common.harness.as_deref()).map_err(usage)?;
+        let bounds = Bounds::of(args.mutants, &baseline, None);
+        evidence.strength =
+            strength::of_patch(verifier, &grammars, &baseline, &composed.product, bounds, say).await?;
+    }
     Receipt::new(verifier, &baseline, patch, &composed, &judgement, now)
 }
 

@@ -45,6 +45,13 @@ impl Watch {
         }
     }
 
+    /// Nothing more is being done.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.live {
+            bar.finish_and_clear();
+        }
+    }
+
     /// A line, or several, that stay.
     pub fn line(&self, line: &str) {
         let line = text::printable(line);
@@ -57,9 +64,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Some(bar) = &self.live {
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::grammar::{Grammar, Grammars};
 use super::locate::{self, Suspicions};
-use super::mutate::{Edit, Hints, Mutant, Source, splice};
+use super::mutate::{Edit, Hints, Mutant, Source, difference, splice};
 use super::warm::{self, How, Plan, Round, Traced};
 use super::{Editable, Suspect, hints};
 use crate::patch::{File, Patch, RepoPath};
@@ -494,19 +494,6 @@ fn second(grammars: &Grammars, scene: &Scene, first: &Trial, known: &mut HashSet
         }
     }
     found
-}
-
-/// One edit that makes `after` of `before`, which differ.
-fn difference(before: &str, after: &str) -> Option<Edit> {
-    let common = |a: &mut dyn Iterator<Item = (char, char)>| {
-        a.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
-    };
-    let head = common(&mut before.chars().zip(after.chars()));
-    let (old, new) = (before.get(head..)?, after.get(head..)?);
-    let tail = common(&mut old.chars().rev().zip(new.chars().rev()));
-    let text = new.get(..new.len() - tail)?.to_owned();
-    let edit = Edit { start: head, end: before.len() - tail, text };
-    (before != after).then_some(edit)
 }
 
 /// A candidate on one line: kind, place, the line before and after.

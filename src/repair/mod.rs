@@ -4,18 +4,18 @@
 //! builds, it searches among small edits of suspicious lines (`logic`), with the tests as judge; what is known of
 //! languages for that stands in `harness/repair-operators`.
 
-mod grammar;
+pub mod grammar;
 mod hints;
 mod lint;
 mod locate;
 mod logic;
-mod mutate;
+pub mod mutate;
 mod rules;
 mod search;
 mod suggest;
 mod trying;
-mod variants;
-mod warm;
+pub mod variants;
+pub mod warm;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -86,10 +86,9 @@ pub struct Suspect {
 pub async fn localise(
     verifier: &Verifier,
     baseline: &Baseline,
-    overrides: Option<&Path>,
+    grammars: &Grammars,
 ) -> Result<Vec<Localised>> {
-    let (grammars, prompt, failure) =
-        (Grammars::load(overrides)?, Prompt::default(), failure_of_base(baseline));
+    let (prompt, failure) = (Prompt::default(), failure_of_base(baseline));
     let ask = Ask {
         attempt: 1,
         prompt: &prompt,
@@ -100,7 +99,7 @@ pub async fn localise(
     };
     let mut found = Vec::new();
     for suite in &verifier.suites {
-        let scene = logic::scene(&grammars, &ask, suite).await?;
+        let scene = logic::scene(grammars, &ask, suite).await?;
         let lines = logic::suspects(&scene);
         if !lines.is_empty() {
             found.push(Localised { basis: scene.suspicions.basis, lines });

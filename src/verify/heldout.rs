@@ -69,6 +69,7 @@ impl Judging<'_> {
         }
         self.level = Level::HeldOut;
         let n = decoys.len();
+        self.evidence.decoys = n;
         Ok(Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n))))
     }
 

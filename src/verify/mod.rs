@@ -29,7 +29,7 @@ use crate::toolchain::Suite;
 use crate::workspace::Workshop;
 
 pub use assess::{assess, count, plain};
-pub use baseline::{Trouble, failure_of_base, measure, prepare};
+pub use baseline::{Trouble, failure_of_base, measure, prepare, sorted};
 pub use compose::{Composed, nothing_left};
 pub use heldout::read as read_held_out;
 pub use judge::{Case, Judgement};

@@ -89,7 +89,19 @@ impl Verifier {
     /// Runs a suite's warm judge on a plan, in the sandbox, within so many seconds: what it wrote, as far as it
     /// came. What it says decides nothing.
     pub async fn warm(&self, suite: &Suite, plan: &str, seconds: u64) -> Result<Option<Vec<u8>>> {
+        self.warm_on(&Patch::default(), suite, plan, seconds).await
+    }
+
+    /// Likewise, on a candidate.
+    pub async fn warm_on(
+        &self,
+        candidate: &Patch,
+        suite: &Suite,
+        plan: &str,
+        seconds: u64,
+    ) -> Result<Option<Vec<u8>>> {
         let (workspace, results) = (self.workshop.workspace()?, self.workshop.scratch.results()?);
+        workspace.apply(candidate)?;
         let Some(invocation) = suite.warm(&workspace.places(), &results, &self.launchers, seconds) else {
             return Ok(None);
         };

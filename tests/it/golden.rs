@@ -26,6 +26,7 @@ fn the_golden_ledger_is_read_and_written_back_byte_for_byte() {
         "based",
         "set-up",
         "measured",
+        "estimated",
         "decided",
         "asked",
         "replied",

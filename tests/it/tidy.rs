@@ -107,7 +107,7 @@ fn text_that_models_read_and_commands_that_run_stand_in_the_harness() {
 
 #[test]
 fn the_schemas_in_the_harness_are_those_of_the_code() {
-    for format in ["ledger", "task", "receipt"] {
+    for format in ["ledger", "task", "receipt", "check"] {
         let printed = crate::regreen(&["schema", format], root());
         assert!(printed.status.success());
         let file = root().join(format!("harness/schema/{format}.json"));

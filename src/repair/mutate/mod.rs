@@ -8,7 +8,7 @@ mod statements;
 mod tests;
 
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 
 use tree_sitter::{InputEdit, Node, Point, Tree};
@@ -98,6 +98,24 @@ impl<'a> Source<'a> {
             }
             true
         });
+        found
+    }
+
+    /// Lines of functions on which a statement begins, tests and texts that stand alone left out.
+    pub fn code_lines(&self) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        for function in scope::scopes(self) {
+            visit(function, &mut |node| {
+                let test = self.tests.iter().any(|test| test.contains(&node.start_byte()));
+                let text = node.named_child_count() == 1
+                    && node.named_child(0).is_some_and(|child| self.grammar.is(child, Role::String));
+                let statement = self.grammar.is(node, Role::Statement) || self.grammar.is(node, Role::Simple);
+                if statement && !text && !test && self.grammar.is(function, Role::Function) {
+                    found.insert(line_of(node));
+                }
+                !test
+            });
+        }
         found
     }
 
@@ -235,6 +253,19 @@ pub fn splice(text: &str, edits: &[Edit]) -> Option<String> {
     }
     spliced.push_str(text.get(done..)?);
     Some(spliced)
+}
+
+/// One edit that makes `after` of `before`, which differ.
+pub fn difference(before: &str, after: &str) -> Option<Edit> {
+    let common = |a: &mut dyn Iterator<Item = (char, char)>| {
+        a.take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>()
+    };
+    let head = common(&mut before.chars().zip(after.chars()));
+    let (old, new) = (before.get(head..)?, after.get(head..)?);
+    let tail = common(&mut old.chars().rev().zip(new.chars().rev()));
+    let text = new.get(..new.len() - tail)?.to_owned();
+    let edit = Edit { start: head, end: before.len() - tail, text };
+    (before != after).then_some(edit)
 }
 
 /// The name of a function, which may stand in its declarator or in the variable that it is assigned to.
