@@ -456,6 +456,9 @@ impl Report {
                 percent(score)
             );
         }
+        if strength.tried > 0 && strength.unbuilt > 0 {
+            let _ = write!(text, "; {} more do not build", strength.unbuilt);
+        }
         for survivor in strength.survivors.iter().take(5) {
             let _ = write!(text, "\nnone notices {}", survivor.told());
         }

@@ -80,10 +80,12 @@ impl Leak {
     pub fn sentence(&self, decoys: usize) -> String {
         let forgery = match self.forgery {
             Some(bound) if bound > 0.0 => {
-                format!("who forges results must guess {decoys} decoys: at most {bound:.1e}")
+                format!(
+                    "one who forges results has to guess {decoys} decoys, a chance of at most {bound:.1e}"
+                )
             }
             Some(_) => "a black-box oracle leaves nothing to forge".to_owned(),
-            None => "nothing bounds the chance of who forges results, without held-out tests".to_owned(),
+            None => "no decoys bound the chance of one who forges results".to_owned(),
         };
         format!(
             "estimated leak: an honest mistake in these lines passes with a chance of about {}; {forgery}",

@@ -328,7 +328,7 @@ pub struct Evidence {
     pub decoys: usize,
     /// What the tests say to small changes of the changed lines; `None` when nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strength: Option<Strength>,
+    pub strength: Option<Box<Strength>>,
 }
 
 impl Evidence {

@@ -80,7 +80,7 @@ pub async fn of_patch(
     product: &Patch,
     bounds: Bounds,
     say: Say<'_>,
-) -> Result<Option<Strength>> {
+) -> Result<Option<Box<Strength>>> {
     if bounds.mutants == 0 {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ pub async fn of_patch(
     tree.0.extend(verifier.held_out.iter().flat_map(|files| files.0.clone()));
     let lines = changed_lines(verifier, product)?;
     let question = Question { verifier, grammars, baseline, tree: &tree, lines: &lines, bounds };
-    measure(&question, say).await.map(Some)
+    Ok(Some(Box::new(measure(&question, say).await?)))
 }
 
 /// How strong the tests that pass on the base are on the lines that may be to blame for those that fail: what is known
@@ -135,7 +135,7 @@ async fn asked(question: &Question<'_>, start: Instant, say: Say<'_>) -> Result<
     let mut strength = Strength { lines: code.values().map(BTreeSet::len).sum(), ..Strength::default() };
     let mutations = choose::mutations(question, &sources);
     if mutations.is_empty() {
-        "these lines hold nothing that a mutant can be made of".clone_into(&mut strength.note);
+        "nothing on these lines can be changed a little and wrongly here".clone_into(&mut strength.note);
         return Ok(strength);
     }
     say("measuring the tests: without a change");

@@ -112,6 +112,33 @@ fn a_red_repository_becomes_green_and_stays_untouched() {
 }
 
 #[test]
+fn an_attempt_that_is_not_worth_it_is_not_made_and_the_story_says_why() {
+    let place = Place::red(&[WRONG, RIGHT]);
+    // Nothing can be measured of a shell script: a wrong patch passes with one half. The first attempt is worth it,
+    // 46 % × $10 against 54 % × 50 % × $5, the second is not, 6 % × $10 against 94 % × 50 % × $5.
+    expect(&place.fix(&["--worth", "10", "--harm", "5"]), 1, "is not worth it");
+    let judged = place.failures().len();
+    let records = place.records();
+    assert!(records.iter().any(|record| matches!(record.event, Event::Estimated { .. })));
+    let last = records.iter().rev().find_map(|record| match &record.event {
+        Event::Decided { action, reason, alternatives } => Some((action, reason, alternatives)),
+        _ => None,
+    });
+    let (action, reason, alternatives) = last.unwrap();
+    assert_eq!((judged, action.as_str()), (1, "give up"));
+    assert!(reason.contains("p·V = 6 % × $10") && !alternatives.is_empty(), "{reason}");
+    let told =
+        regreen_command().arg("show").arg(place.run()).current_dir(place.repository()).output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout);
+    assert!(told.contains("Decided to give up") && told.contains("is not worth it"), "{told}");
+    // The same where a mistake harms nobody.
+    let careless = Place::red(&[WRONG, RIGHT]);
+    expect(&careless.fix(&["--worth", "10", "--harm", "0"]), 0, "Green");
+    expect(&careless.fix(&["--worth", "10"]), 2, "--harm");
+    expect(&careless.fix(&["--worth", "-1", "--harm", "0"]), 2, "--worth");
+}
+
+#[test]
 fn apply_writes_the_patch_into_the_working_copy() {
     let place = Place::red(&[RIGHT]);
     expect(&place.fix(&["--apply"]), 0, "applied");

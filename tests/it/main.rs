@@ -9,6 +9,7 @@ mod attest_go;
 mod attest_javascript;
 mod attest_python;
 mod attest_rust;
+mod check;
 mod fix;
 mod fixtures;
 mod golden;
