@@ -107,10 +107,10 @@ impl<'a> Source<'a> {
         for function in scope::scopes(self) {
             visit(function, &mut |node| {
                 let test = self.tests.iter().any(|test| test.contains(&node.start_byte()));
-                let text = node.named_child_count() == 1
+                let documents = node.named_child_count() == 1
                     && node.named_child(0).is_some_and(|child| self.grammar.is(child, Role::String));
                 let statement = self.grammar.is(node, Role::Statement) || self.grammar.is(node, Role::Simple);
-                if statement && !text && !test && self.grammar.is(function, Role::Function) {
+                if statement && !documents && !test && self.grammar.is(function, Role::Function) {
                     found.insert(line_of(node));
                 }
                 !test
