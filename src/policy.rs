@@ -399,14 +399,20 @@ mod tests {
 
     fn tiers() -> Vec<Tier> {
         [("repair", false), ("small", true), ("large", true)]
-            .map(|(name, reads_prompt)| Tier { name: name.to_owned(), reads_prompt, usd: 0.25 })
+            .map(|(name, reads_prompt)| Tier {
+                name: name.to_owned(),
+                reads_prompt,
+                usd: if reads_prompt { 0.25 } else { 0.0 },
+            })
             .to_vec()
     }
 
     /// An attempt written as `tier:patch:failing test`, or `tier:-` for a declined one.
     fn attempt(word: &str) -> Attempt {
         let parts: Vec<&str> = word.split(':').collect();
-        let base = Attempt { tier: parts[0].parse().unwrap(), ..Attempt::default() };
+        let tier: usize = parts[0].parse().unwrap();
+        let spent = Spent { usd: if tier == 0 { 0.0 } else { 0.25 }, ..Spent::default() };
+        let base = Attempt { tier, spent, ..Attempt::default() };
         match parts[1..] {
             ["-"] => Attempt { declined: Some("no more".into()), ..base },
             ["cheat"] => Attempt { verdict: Some(Verdict::Rejected { violations: Vec::new() }), ..base },

@@ -27,8 +27,8 @@ use run::Fate;
 pub const MUTANTS: usize = 20;
 
 /// Measuring takes as long as the base's tests took so many times, and at least and at most so many seconds.
-const BASE_RUNS: f64 = 10.0;
-const SECONDS: std::ops::RangeInclusive<f64> = 10.0..=300.0;
+const BASE_RUNS: f64 = 6.0;
+const SECONDS: std::ops::RangeInclusive<f64> = 10.0..=120.0;
 
 /// Seconds that tracing tests may take, and tests that are traced.
 const TRACING: f64 = 20.0;

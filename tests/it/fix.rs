@@ -135,7 +135,7 @@ fn an_attempt_that_is_not_worth_it_is_not_made_and_the_story_says_why() {
     let careless = Place::red(&[WRONG, RIGHT]);
     expect(&careless.fix(&["--worth", "10", "--harm", "0"]), 0, "Green");
     expect(&careless.fix(&["--worth", "10"]), 2, "--harm");
-    expect(&careless.fix(&["--worth", "-1", "--harm", "0"]), 2, "--worth");
+    expect(&careless.fix(&["--worth", "nan", "--harm", "0"]), 2, "--worth");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn check(name: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("runs");
     let finished = regreen_command()
-        .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-"])
+        .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-", "--mutants", "2"])
         .args([Path::new("--out"), &out, Path::new("--cache"), &scratch.path().join("cache")])
         .current_dir(root())
         .output()
