@@ -40,6 +40,8 @@ pub mod fix;
 
 // Many at once.
 pub mod selftest;
+pub mod bench;
+pub mod report;
 
 // One repository, before anybody lets the loop run on it.
 pub mod check;

@@ -3,6 +3,8 @@
 
 mod settings;
 mod watch;
+mod bench;
+mod report;
 mod reports;
 mod verify;
 mod check;
@@ -53,6 +55,12 @@ enum Command {
         #[command(subcommand)]
         what: selftest::Selftest,
     },
+    /// Run a set of tasks with several models, or plan, do a part of, or validate that
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(Box<bench::BenchArgs>),
+    /// Say what benches found: rates with intervals, paired comparisons
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::ReportArgs),
     /// Tell a run as a story
     #[command(
         after_help = "Examples:\n  regreen show                 the latest run\n  regreen show 20260102-…      one run\n  regreen show --json | jq .   its records"
@@ -241,27 +249,8 @@ struct FixArgs {
     /// [default: repair, then the model whose key is in the environment]
     #[arg(long, value_name = "MODEL", help_heading = "Proposers")]
     model: Vec<String>,
-    /// The address of a server that speaks a provider's wire format
-    #[arg(long, value_name = "URL", help_heading = "Proposers")]
-    base_url: Option<String>,
-    /// The model's price in dollars per million tokens, when it is not in the table
-    #[arg(long, value_name = "IN,OUT", help_heading = "Proposers")]
-    price: Option<String>,
-    /// Tokens that the model's prompt may have, when the model is not in the table
-    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
-    context: Option<u64>,
-    /// Tokens that one reply may have
-    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
-    max_output: Option<u32>,
-    /// The most that one call of an agent CLI may cost [default: a quarter of --usd]
-    #[arg(long, value_name = "USD", help_heading = "Proposers")]
-    agent_usd: Option<f64>,
-    /// A variable of your environment that an agent CLI may see; may be repeated
-    #[arg(long, value_name = "NAME", help_heading = "Proposers")]
-    agent_env: Vec<String>,
-    /// Whether agent CLIs have the network: without it they reach no model
-    #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Proposers")]
-    agent_network: Switch,
+    #[command(flatten)]
+    by: ProposerArgs,
 
     /// Candidates that may be proposed [default: 8]
     #[arg(long, help_heading = "Budget")]
@@ -315,8 +304,35 @@ struct FixArgs {
     here: PathBuf,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// What proposers depend on besides their names.
+#[derive(Clone, Debug, Default, Args)]
+struct ProposerArgs {
+    /// The address of a server that speaks a provider's wire format
+    #[arg(long, value_name = "URL", help_heading = "Proposers")]
+    base_url: Option<String>,
+    /// The model's price in dollars per million tokens, when it is not in the table
+    #[arg(long, value_name = "IN,OUT", help_heading = "Proposers")]
+    price: Option<String>,
+    /// Tokens that the model's prompt may have, when the model is not in the table
+    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
+    context: Option<u64>,
+    /// Tokens that one reply may have
+    #[arg(long, value_name = "TOKENS", help_heading = "Proposers")]
+    max_output: Option<u32>,
+    /// The most that one call of an agent CLI may cost [default: a quarter of --usd]
+    #[arg(long, value_name = "USD", help_heading = "Proposers")]
+    agent_usd: Option<f64>,
+    /// A variable of your environment that an agent CLI may see; may be repeated
+    #[arg(long, value_name = "NAME", help_heading = "Proposers")]
+    agent_env: Vec<String>,
+    /// Whether agent CLIs have the network: without it they reach no model
+    #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Proposers")]
+    agent_network: Switch,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Switch {
+    #[default]
     On,
     Off,
 }
@@ -342,6 +358,10 @@ pub enum Exit {
     BelowLevel = 7,
     /// regreen itself failed.
     Fault = 70,
+    /// `bench exec`: the environment was at fault; try again.
+    TryAgain = 75,
+    /// `bench exec`: no try will help.
+    DoNot = 78,
     /// It was interrupted; `--resume` goes on.
     Interrupted = 130,
 }
@@ -390,7 +410,9 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         Command::Check(args) => args.common.enter_namespace(),
         Command::Selftest { what: selftest::Selftest::Integrity(args) } => args.common.enter_namespace(),
         Command::Localise { common, .. } => common.enter_namespace(),
+        Command::Bench(args) => args.enter_namespace(),
         Command::Show { .. }
+        | Command::Report(_)
         | Command::Doctor { .. }
         | Command::Completions { .. }
         | Command::Schema { .. } => {}
@@ -412,6 +434,8 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
             let stopped = || watch.line("Stopped.");
             supervised(stopped, selftest::selftest(&what, &watch))
         }
+        Command::Bench(args) => bench::bench(*args),
+        Command::Report(args) => report::report(&args),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
         Command::Localise { path, target, json, common } => {
             let runtime =

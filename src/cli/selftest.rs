@@ -153,7 +153,7 @@ async fn try_program(
 
 impl TaskArgs {
     /// No more than a folder.
-    fn of(path: String) -> TaskArgs {
+    pub(super) fn of(path: String) -> TaskArgs {
         TaskArgs {
             path,
             rev: None,

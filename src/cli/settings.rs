@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{Common, FixArgs, Switch, TaskArgs, Usage};
+use super::{Common, FixArgs, ProposerArgs, Switch, TaskArgs, Usage};
 use crate::budget::Budget;
 use crate::fix::Run;
 use crate::harness;
@@ -141,23 +141,7 @@ impl Settings {
         if self.resume {
             return Ledger::resume(&self.folder);
         }
-        if let Some(top) = self.folder.ancestors().find(|folder| folder.ends_with(".regreen")) {
-            // A repository may bring a `.regreen` of its own, and links in it that lead anywhere.
-            for folder in self.folder.ancestors().take_while(|folder| folder.starts_with(top)) {
-                let real = folder.symlink_metadata().map_or(true, |data| data.is_dir());
-                ensure!(
-                    real,
-                    Usage(format!(
-                        "{} is not a plain folder; name another place with --out",
-                        folder.display()
-                    ))
-                );
-            }
-            std::fs::create_dir_all(top)?;
-            // The user's git must not see the runs. A file that is there already stays as it is.
-            let new = std::fs::File::create_new(top.join(".gitignore"));
-            let _ = new.and_then(|mut file| std::io::Write::write_all(&mut file, b"*\n"));
-        }
+        hide(&self.folder)?;
         Ledger::create(&self.folder)
     }
 
@@ -219,47 +203,84 @@ impl Settings {
     }
 
     fn proposer(&self, tier: usize, records: &[Record]) -> Result<Box<dyn Proposer>> {
-        let (model, harness) = (&self.models[tier], self.args.common.harness.as_deref());
-        if model == "repair" {
-            let repair = Repair::new(harness).map_err(usage)?;
-            let last = tier + 1 == self.models.len();
-            return Ok(Box::new(if last { repair } else { repair.quick() }));
-        }
-        if let Some(folder) = model.strip_prefix("replay:") {
-            let mut replay = Replay::open(Path::new(folder)).map_err(usage)?;
-            replay.skip(answers(tier, records));
-            return Ok(Box::new(replay));
-        }
-        if command::is_command(model) {
-            let mut names = command::variables(model, harness).map_err(usage)?;
-            names.extend(self.args.agent_env.iter().cloned());
-            let granted = names.into_iter().filter_map(|name| Some((name.clone(), env::var(&name).ok()?)));
-            let granted =
-                granted.map(|(name, value)| Ok((name, Key::new(&value)?))).collect::<Result<_>>()?;
-            let settings = command::Settings {
-                model: model.clone(),
-                granted,
-                // An agent cannot be priced beforehand: each call reserves this much.
-                usd: self.args.agent_usd.or(self.budget.usd.map(|usd| usd / 4.0)),
-                network: self.args.agent_network == Switch::On,
-                harness: harness.map(Path::to_owned),
-            };
-            return Ok(Box::new(command::Command::new(settings).map_err(usage)?));
-        }
-        let mut settings = llm::Settings::new(model);
-        settings.base_url.clone_from(&self.args.base_url);
-        let key =
-            llm::key_variable(model, self.args.base_url.as_deref()).and_then(|name| env::var(name).ok());
-        let variable = llm::key_variable(model, self.args.base_url.as_deref());
-        if let (None, Some(name)) = (&key, variable.filter(|name| *name != "REGREEN_API_KEY")) {
-            return Err(Usage(format!("{model} needs a key: set {name} in the environment")).into());
-        }
-        settings.key = key.map(|key| Key::new(&key)).transpose()?;
-        settings.context = self.args.context;
-        settings.max_output = self.args.max_output;
-        settings.price = self.args.price.as_deref().map(price).transpose()?;
-        Ok(Box::new(Llm::new(settings, &Prices::load(harness)?).map_err(usage)?))
+        let of = Proposing {
+            by: &self.args.by,
+            harness: self.args.common.harness.as_deref(),
+            usd: self.budget.usd,
+        };
+        proposer(&self.models[tier], tier + 1 == self.models.len(), answers(tier, records), &of)
     }
+}
+
+/// Keeps a folder below `.regreen` out of the user's git, and refuses one that leads elsewhere.
+pub fn hide(folder: &Path) -> Result<()> {
+    if let Some(top) = folder.ancestors().find(|folder| folder.ends_with(".regreen")) {
+        // A repository may bring a `.regreen` of its own, and links in it that lead anywhere.
+        for folder in folder.ancestors().take_while(|place| place.starts_with(top)) {
+            let real = folder.symlink_metadata().map_or(true, |data| data.is_dir());
+            ensure!(
+                real,
+                Usage(format!("{} is not a plain folder; name another place with --out", folder.display()))
+            );
+        }
+        std::fs::create_dir_all(top)?;
+        // The user's git must not see the runs. A file that is there already stays as it is.
+        let new = std::fs::File::create_new(top.join(".gitignore"));
+        let _ = new.and_then(|mut file| std::io::Write::write_all(&mut file, b"*\n"));
+    }
+    Ok(())
+}
+
+/// What proposers are made from besides their names.
+pub struct Proposing<'a> {
+    /// The arguments.
+    pub by: &'a ProposerArgs,
+    /// The harness folder.
+    pub harness: Option<&'a Path>,
+    /// Dollars that the run may spend.
+    pub usd: Option<f64>,
+}
+
+/// Makes a proposer; `last` says whether nobody comes after it, `answered` how many answers it gave before the run
+/// was resumed.
+pub fn proposer(model: &str, last: bool, answered: usize, of: &Proposing) -> Result<Box<dyn Proposer>> {
+    let (by, harness) = (of.by, of.harness);
+    if model == "repair" {
+        let repair = Repair::new(harness).map_err(usage)?;
+        return Ok(Box::new(if last { repair } else { repair.quick() }));
+    }
+    if let Some(folder) = model.strip_prefix("replay:") {
+        let mut replay = Replay::open(Path::new(folder)).map_err(usage)?;
+        replay.skip(answered);
+        return Ok(Box::new(replay));
+    }
+    if command::is_command(model) {
+        let mut names = command::variables(model, harness).map_err(usage)?;
+        names.extend(by.agent_env.iter().cloned());
+        let granted = names.into_iter().filter_map(|name| Some((name.clone(), env::var(&name).ok()?)));
+        let granted = granted.map(|(name, value)| Ok((name, Key::new(&value)?))).collect::<Result<_>>()?;
+        let settings = command::Settings {
+            model: model.to_owned(),
+            granted,
+            // An agent cannot be priced beforehand: each call reserves this much.
+            usd: by.agent_usd.or(of.usd.map(|usd| usd / 4.0)),
+            network: by.agent_network == Switch::On,
+            harness: harness.map(Path::to_owned),
+        };
+        return Ok(Box::new(command::Command::new(settings).map_err(usage)?));
+    }
+    let mut settings = llm::Settings::new(model);
+    settings.base_url.clone_from(&by.base_url);
+    let variable = llm::key_variable(model, by.base_url.as_deref());
+    let key = variable.and_then(|name| env::var(name).ok());
+    if let (None, Some(name)) = (&key, variable.filter(|name| *name != "REGREEN_API_KEY")) {
+        return Err(Usage(format!("{model} needs a key: set {name} in the environment")).into());
+    }
+    settings.key = key.map(|key| Key::new(&key)).transpose()?;
+    settings.context = by.context;
+    settings.max_output = by.max_output;
+    settings.price = by.price.as_deref().map(price).transpose()?;
+    Ok(Box::new(Llm::new(settings, &Prices::load(harness)?).map_err(usage)?))
 }
 
 /// Takes a task's source, finds its suites, and is ready to judge.
@@ -275,7 +296,8 @@ pub fn verifier(
     with_sandbox(task, beside, plain, on, common, sandbox, say)
 }
 
-fn with_sandbox(
+/// Likewise, in this sandbox.
+pub fn with_sandbox(
     task: Task,
     beside: &Path,
     plain: bool,
@@ -305,7 +327,7 @@ fn with_sandbox(
 }
 
 /// The prompts, with what a harness folder overrides.
-fn templates(overrides: Option<&Path>) -> Result<Templates> {
+pub fn templates(overrides: Option<&Path>) -> Result<Templates> {
     let mut templates = Templates::default();
     for file in harness::files(overrides, "prompts", "md")? {
         match file.stem.as_str() {
@@ -538,7 +560,7 @@ fn name_of(folder: &Path) -> String {
 }
 
 /// An id that sorts by time: `20260102-030405-x7f3a1`.
-fn new_id() -> String {
+pub fn new_id() -> String {
     let salt = tempfile::Builder::new().rand_bytes(4).prefix("").make(|path| Ok(path.to_owned()));
     let salt = salt.map_or(String::new(), |salt| name_of(salt.path()).to_lowercase());
     format!("{}-{salt}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))

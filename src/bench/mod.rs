@@ -1,0 +1,247 @@
+//! A bench runs many tasks with many models, and forgets nothing. Its *unit* of work is one task, one model, one
+//! *sample*: idempotent, keyed by what it depends on, its result one folder that appears at once. A *plan* is frozen
+//! before the first unit runs. Faults of the environment are no results: they are noted apart and tried again.
+
+mod money;
+mod mutants;
+mod plan;
+mod scripted;
+pub mod set;
+mod unit;
+mod validate;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+use crate::ledger::{self, Ledger};
+use crate::prompt::Templates;
+use crate::propose::Proposer;
+use crate::record::Record;
+use crate::task::Task;
+use crate::verify::{Say, Verifier};
+
+pub use money::{Money, Total};
+pub use plan::{Key, Line, Lock, Settings, freeze};
+pub use scripted::{Kind as Noise, Rates, is_scripted};
+use set::Set;
+pub use unit::End;
+pub use validate::{Proof, prove};
+
+/// Where results appear, one folder a unit.
+const RESULTS: &str = "results";
+/// Where units are worked on.
+const WORK: &str = "work";
+/// Where faults of the environment are noted, one folder a unit.
+const FAULTS: &str = "faults";
+
+/// Takes a task's source into a scratch folder, and is ready to judge.
+pub type Open = dyn Fn(Task, &Path, Say<'_>) -> Result<Verifier> + Send + Sync;
+
+/// Makes a proposer of this name, which leaves out the answers that a unit had already.
+pub type Make = dyn Fn(&str, usize) -> Result<Box<dyn Proposer>> + Send + Sync;
+
+/// What a bench needs of whoever read arguments and environment.
+pub struct Door {
+    /// How tasks are opened.
+    pub open: Box<Open>,
+    /// How proposers are made, the scripted ones excepted.
+    pub make: Box<Make>,
+    /// What models are told.
+    pub templates: Templates,
+    /// Where scratch folders are made.
+    pub cache: PathBuf,
+    /// The harness folder, if one was named.
+    pub harness: Option<PathBuf>,
+}
+
+/// A frozen plan, and what is needed to run it.
+pub struct Bench {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// What was frozen.
+    pub lock: Lock,
+    /// The units, breadth first.
+    pub lines: Vec<Line>,
+    /// The tasks.
+    pub set: Set,
+    /// What is needed of the outside.
+    pub door: Door,
+    /// What all units together have spent.
+    pub money: Arc<Money>,
+}
+
+impl Bench {
+    /// Opens a planned run. Fails when anything that its results depend on has changed since it was planned.
+    pub fn open(folder: &Path, door: Door) -> Result<Bench> {
+        let (lock, lines) = plan::read(folder)?;
+        let set = set::read(Path::new(&lock.settings.set), lock.settings.mirrors.as_deref().map(Path::new))?;
+        let now = plan::Pins::now(&set, door.harness.as_deref())?;
+        let differences = lock.pins.differences(&now);
+        ensure!(
+            differences.is_empty(),
+            "changed since {} was planned: {}; plan a new run",
+            folder.display(),
+            differences.join(", ")
+        );
+        for part in [RESULTS, WORK, FAULTS] {
+            std::fs::create_dir_all(folder.join(part))?;
+        }
+        let money = Arc::new(Money::open(folder, lock.settings.total_usd)?);
+        Ok(Bench { folder: folder.to_owned(), lock, lines, set, door, money })
+    }
+
+    /// Whether the result of a unit stands.
+    pub fn stands(&self, line: &Line) -> bool {
+        stands(&self.folder, line)
+    }
+
+    /// The lines that have no result yet. Those that met faults of the environment count as done, unless `retry`.
+    pub fn open_lines(&self, retry: bool) -> Result<Vec<usize>> {
+        let standing = names(&self.folder.join(RESULTS))?;
+        let faulty = names(&self.folder.join(FAULTS))?;
+        let open = |line: &&Line| {
+            let key = line.key.as_str();
+            !standing.contains(key) && (retry || !faulty.contains(key))
+        };
+        Ok(self.lines.iter().filter(open).map(|line| line.index).collect())
+    }
+}
+
+/// Whether the result of a unit stands.
+pub fn stands(folder: &Path, line: &Line) -> bool {
+    folder.join(RESULTS).join(line.key.as_str()).join(ledger::FILE).is_file()
+}
+
+/// The lock and the lines of a run.
+pub fn read(folder: &Path) -> Result<(Lock, Vec<Line>)> {
+    plan::read(folder)
+}
+
+/// The records of a unit that has a result.
+pub fn records(folder: &Path, line: &Line) -> Result<Option<Vec<Record>>> {
+    if !stands(folder, line) {
+        return Ok(None);
+    }
+    Ledger::read(&folder.join(RESULTS).join(line.key.as_str())).map(Some)
+}
+
+/// Why the last try of a unit met a fault of the environment.
+pub fn fault(folder: &Path, line: &Line) -> Option<String> {
+    unit::last_fault(&folder.join(FAULTS).join(line.key.as_str()))
+}
+
+fn names(folder: &Path) -> Result<std::collections::BTreeSet<String>> {
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("failed to list {}", folder.display()))?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// How often a unit that met a fault of the environment is tried in one go.
+const TRIES: usize = 3;
+
+/// What is told while a bench goes on.
+pub struct Told<'a> {
+    /// The unit.
+    pub line: &'a Line,
+    /// How it ended.
+    pub end: &'a End,
+    /// What all units together have spent.
+    pub money: Total,
+    /// Whether it will be tried again in this go.
+    pub again: bool,
+}
+
+/// Runs the lines with `workers` at a time, in order, and those that met faults again at the end. Stops handing out
+/// units when the money is spent.
+pub fn run(bench: &Bench, lines: &[usize], workers: usize, tell: &(dyn Fn(&Told) + Sync)) -> Result<()> {
+    let mut open = lines.to_vec();
+    for round in 1..=TRIES {
+        open = pass(bench, &open, workers, round < TRIES, tell)?;
+        if open.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// One go over the lines; those that are to be tried again.
+fn pass(
+    bench: &Bench,
+    lines: &[usize],
+    workers: usize,
+    again: bool,
+    tell: &(dyn Fn(&Told) + Sync),
+) -> Result<Vec<usize>> {
+    let (next, broke) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (faulty, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
+    let work = || {
+        while !broke.load(Ordering::Relaxed) {
+            let Some(line) = lines.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let Some(line) = bench.lines.get(*line) else { break };
+            let end = match unit::run(bench, line) {
+                Ok(end) => end,
+                Err(error) => {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    broke.store(true, Ordering::Relaxed);
+                    break;
+                }
+            };
+            let mut told = Told { line, end: &end, money: bench.money.total(), again: false };
+            match &end {
+                End::Stood | End::Stored { .. } | End::Refused { .. } => {}
+                End::Fault { .. } => {
+                    told.again = again;
+                    faulty.lock().unwrap_or_else(PoisonError::into_inner).push(line.index);
+                }
+                End::NoMoney => broke.store(true, Ordering::Relaxed),
+            }
+            tell(&told);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..workers.max(1).min(lines.len()) {
+            scope.spawn(work);
+        }
+    });
+    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    if broke.into_inner() {
+        return Ok(Vec::new());
+    }
+    let mut faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner);
+    faulty.sort_unstable();
+    Ok(faulty)
+}
+
+/// Runs one line.
+pub fn exec(bench: &Bench, line: &Line) -> Result<End> {
+    unit::run(bench, line)
+}
+
+/// Adds what a file holds to a hash.
+fn feed(file: &Path, hasher: &mut Sha256) -> Result<()> {
+    use std::io::Read as _;
+    let mut opened =
+        std::fs::File::open(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match opened.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Bytes as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

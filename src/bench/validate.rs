@@ -1,0 +1,245 @@
+//! Validating proves a task before anybody is measured with it: its base is red, its right answer is green every
+//! time, no answer is none, the answer with a fault in it is noticed, and neither the statement nor the tree tells it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Door;
+use super::mutants::mutants;
+use super::set::{Entry, Opened};
+use crate::patch::{File, Patch};
+use crate::text::{clip, list, one_line};
+use crate::verdict::{Baseline, Verdict};
+use crate::verify::{self, Case, Verifier};
+use crate::workspace::Snapshot;
+
+/// Mutants of the right answer that are tried until one is noticed.
+const MUTANTS: usize = 6;
+
+/// Characters that a line has at least which can give an answer away.
+const TELLING: usize = 12;
+
+/// What was found of a task.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Proof {
+    /// The task.
+    pub task: String,
+    /// Its content, as SHA-256.
+    pub hash: String,
+    /// Why it is not fit to measure anybody with; empty if it is.
+    pub faults: Vec<String>,
+    /// Whether this machine is at fault rather than the task.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub environment: bool,
+    /// What could not be shown either way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+}
+
+impl Proof {
+    fn of(entry: &Entry) -> Proof {
+        Proof {
+            task: entry.id.clone(),
+            hash: entry.hash.clone(),
+            faults: Vec::new(),
+            environment: false,
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Whether the task may be used.
+    pub fn holds(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+/// Proves a task; the right answer must be green `times` times.
+pub async fn prove(entry: &Entry, door: &Door, times: u32) -> Result<Proof> {
+    let mut proof = Proof::of(entry);
+    let opened = match entry.open(&door.cache) {
+        Ok(opened) => opened,
+        Err(error) => {
+            proof.faults.push(format!("it cannot be opened: {error:#}"));
+            return Ok(proof);
+        }
+    };
+    let say = |_: &str| {};
+    let mut verifier = match (door.open)(opened.task.clone(), &opened.beside, &say) {
+        Ok(verifier) => verifier,
+        Err(error) => {
+            proof.faults.push(format!("it cannot be opened: {error:#}"));
+            return Ok(proof);
+        }
+    };
+    verifier.held_out.clone_from(&opened.held_out);
+    let base = &verifier.workshop.snapshot;
+    let gold = match opened.answer.as_ref().map(|answer| answer.patch(base)) {
+        Some(Ok(gold)) => gold,
+        Some(Err(error)) => {
+            proof.faults.push(format!("the right answer cannot be read: {error:#}"));
+            return Ok(proof);
+        }
+        None => {
+            proof.faults.push("the set does not tell the right answer".to_owned());
+            return Ok(proof);
+        }
+    };
+    proof.faults.extend(quoted(&opened, &gold, base));
+    proof.faults.extend(left_behind(&gold, base)?);
+    let baseline = match red(&mut verifier).await? {
+        Ok(baseline) => baseline,
+        Err((environment, fault)) => {
+            proof.environment = environment;
+            proof.faults.push(fault);
+            return Ok(proof);
+        }
+    };
+    if let Some(fault) = not_green(&verifier, &baseline, &gold, times).await? {
+        proof.faults.push(fault);
+        return Ok(proof);
+    }
+    unnoticed(&verifier, &baseline, &gold, door.harness.as_deref(), &mut proof).await?;
+    Ok(proof)
+}
+
+/// Measures the base, which must be red in every run: that is also what the empty patch leads to. Else why not, and
+/// whether this machine is to blame.
+async fn red(verifier: &mut Verifier) -> Result<Result<Baseline, (bool, String)>> {
+    use crate::record::Cause;
+    let say = |_: &str| {};
+    let trouble = match verify::prepare(verifier, &say).await? {
+        Some(trouble) => trouble,
+        None => match verify::measure(verifier, &say).await? {
+            Ok(baseline) if baseline.targets.is_empty() => {
+                return Ok(Err((false, "nothing fails on the base".to_owned())));
+            }
+            Ok(baseline) => return Ok(Ok(baseline)),
+            Err(trouble) => trouble,
+        },
+    };
+    let environment = match trouble.cause {
+        Cause::ToolchainMissing | Cause::DiskFull | Cause::NetworkNeeded => true,
+        Cause::SetupFailed | Cause::Flaky | Cause::NoTests | Cause::TargetsUnknown => false,
+    };
+    Ok(Err((environment, clip(&one_line(&trouble.detail), 400).into_owned())))
+}
+
+/// Why the right answer is not green every time.
+async fn not_green(
+    verifier: &Verifier,
+    baseline: &Baseline,
+    gold: &Patch,
+    times: u32,
+) -> Result<Option<String>> {
+    let composed = verifier.compose(gold)?;
+    if verify::nothing_left(&composed).is_some() {
+        let why = "nothing is left of the right answer without its edits of tests and configuration";
+        return Ok(Some(format!("{why}: {}", list(&composed.left_out, 3))));
+    }
+    for time in 1..=times {
+        let case = Case { baseline, product: &composed.product, delivered: None };
+        let verdict = verifier.examine(case, &|_| {}).await?.verdict;
+        if !matches!(verdict, Verdict::Green(_)) {
+            let why = clip(&one_line(&verdict.reasons().join("; ")), 400).into_owned();
+            return Ok(Some(format!(
+                "the right answer is {} (time {time} of {times}): {why}",
+                verdict.word()
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Puts faults into the lines that the right answer changes: the tests must notice one of them.
+async fn unnoticed(
+    verifier: &Verifier,
+    baseline: &Baseline,
+    gold: &Patch,
+    harness: Option<&Path>,
+    proof: &mut Proof,
+) -> Result<()> {
+    let base = &verifier.workshop.snapshot;
+    let mut tried = 0;
+    for (path, after) in &gold.0 {
+        let Some(after) = after else { continue };
+        let Ok(text) = std::str::from_utf8(&after.content) else { continue };
+        let before = base
+            .file(path)?
+            .map_or(String::new(), |file| String::from_utf8_lossy(&file.content).into_owned());
+        let changed = changed_lines(&before, text);
+        let made = mutants(path, text, &|line| changed.contains(&line), harness)?;
+        for mutant in spread(made, MUTANTS) {
+            let mut patch = gold.clone();
+            patch.0.insert(path.clone(), Some(File { kind: after.kind, content: mutant.into_bytes() }));
+            let product = verifier.compose(&patch)?.product;
+            tried += 1;
+            if !verifier.passes(baseline, &product, &|_| {}).await? {
+                return Ok(());
+            }
+        }
+    }
+    if tried == 0 {
+        proof.remarks.push(
+            "no mutant of the right answer could be made: whether tests notice faults is not known"
+                .to_owned(),
+        );
+    } else {
+        proof.faults.push(format!("the tests pass with each of {tried} faults put into the right answer"));
+    }
+    Ok(())
+}
+
+/// A few of many, from all over.
+fn spread(all: Vec<String>, most: usize) -> Vec<String> {
+    let step = all.len().div_ceil(most).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// The lines of `after` that `before` does not have, from 1.
+fn changed_lines(before: &str, after: &str) -> BTreeSet<u32> {
+    let diff = similar::TextDiff::from_lines(before, after);
+    let new = diff.iter_all_changes().filter(|change| change.tag() == similar::ChangeTag::Insert);
+    new.filter_map(|change| u32::try_from(change.new_index()? + 1).ok()).collect()
+}
+
+/// Lines of the right answer that are new and long enough to be told from others.
+fn telling(gold: &Patch, base: &Snapshot) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (path, after) in &gold.0 {
+        let text = |file: &File| String::from_utf8_lossy(&file.content).into_owned();
+        let before = base.file(path).ok().flatten().as_ref().map(text).unwrap_or_default();
+        let old: BTreeSet<&str> = before.lines().map(str::trim).collect();
+        let after = after.as_ref().map(text).unwrap_or_default();
+        let new = after.lines().map(str::trim).filter(|line| line.len() >= TELLING && !old.contains(line));
+        lines.extend(new.map(str::to_owned));
+    }
+    lines
+}
+
+/// Whether the statement quotes the right answer.
+fn quoted(opened: &Opened, gold: &Patch, base: &Snapshot) -> Option<String> {
+    let statement = opened.task.statement.as_deref()?;
+    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let statement = squeezed(statement);
+    let lines = telling(gold, base);
+    let quoted = lines.iter().find(|line| statement.contains(&squeezed(line)))?;
+    Some(format!("the statement quotes the right answer: {}", clip(&one_line(quoted), 120)))
+}
+
+/// Whether a file of the base holds the right answer.
+fn left_behind(gold: &Patch, base: &Snapshot) -> Result<Option<String>> {
+    let lines = telling(gold, base);
+    for path in base.paths()? {
+        let Some(file) = base.file(&path)? else { continue };
+        let whole =
+            gold.0.values().flatten().any(|after| after.content == file.content && !file.content.is_empty());
+        let text = String::from_utf8_lossy(&file.content);
+        let there = || lines.iter().all(|line| text.contains(line.as_str()));
+        if whole || lines.len() >= 3 && there() {
+            return Ok(Some(format!("{path} of the base holds the right answer")));
+        }
+    }
+    Ok(None)
+}
