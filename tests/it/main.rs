@@ -10,6 +10,7 @@ mod attest_javascript;
 mod attest_python;
 mod attest_rust;
 mod check;
+mod bench;
 mod fix;
 mod fixtures;
 mod golden;
