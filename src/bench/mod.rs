@@ -105,7 +105,9 @@ impl Bench {
         let faulty = names(&self.folder.join(FAULTS))?;
         let open = |line: &&Line| {
             let key = line.key.as_str();
-            !standing.contains(key) && (retry || !faulty.contains(key))
+            // A folder of faults without one was left by a kill.
+            let tried = faulty.contains(key) && fault(&self.folder, line).is_some();
+            !standing.contains(key) && (retry || !tried)
         };
         Ok(self.lines.iter().filter(open).map(|line| line.index).collect())
     }

@@ -69,7 +69,6 @@ pub fn run(bench: &Bench, line: &Line) -> Result<End> {
     let end = match worked {
         Ok(records) => judged(&records, &line.model),
         Err(Stop::Money) => End::NoMoney,
-        Err(Stop::Task(error)) => End::Refused { reason: format!("{error:#}") },
         Err(Stop::Fault(error)) => End::Fault { reason: format!("{error:#}") },
     };
     match &end {
@@ -86,8 +85,6 @@ pub fn run(bench: &Bench, line: &Line) -> Result<End> {
 
 /// Why a unit stopped without an outcome.
 enum Stop {
-    /// The task is not what it must be.
-    Task(anyhow::Error),
     /// The bench has no money for its next call.
     Money,
     /// Anything else.
@@ -129,9 +126,9 @@ async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<R
     let say = |_: &str| {};
     let settings = &bench.lock.settings;
     let entry = bench.set.task(&line.task).with_context(|| format!("the set has no task {}", line.task));
-    let mut opened = entry.map_err(Stop::Task)?.open(&bench.door.cache).map_err(Stop::Task)?;
+    let mut opened = entry?.open(&bench.door.cache)?;
     opened.task.budget = settings.budget.clone();
-    let mut verifier = (bench.door.open)(opened.task.clone(), &opened.beside, &say).map_err(Stop::Task)?;
+    let mut verifier = (bench.door.open)(opened.task.clone(), &opened.beside, &say)?;
     verifier.held_out.clone_from(&opened.held_out);
     head(line, &verifier, &mut ledger)?;
     let inner = proposer(bench, line, &opened, &verifier, answers(&ledger.records))?;
