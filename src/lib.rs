@@ -41,13 +41,13 @@ pub mod fix;
 // Many at once.
 pub mod selftest;
 pub mod bench;
-pub mod report;
 
 // One repository, before anybody lets the loop run on it.
 pub mod check;
 
 // Everything that is shown, computed from the records alone.
 pub mod story;
+pub mod report;
 
 // The door: the only reader of arguments and environment.
 pub mod cli;

@@ -20,6 +20,7 @@ use crate::ledger::{self, Ledger};
 use crate::policy;
 use crate::propose::{Answer, Ask, Prompt, Proposal, Proposer};
 use crate::record::{self, Cause, Event, Outcome, Record};
+use crate::repair::grammar::Grammars;
 use crate::toolchain::Suite;
 use crate::verify::Verifier;
 
@@ -140,6 +141,10 @@ async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<R
         proposers: vec![Box::new(metered)],
         templates: bench.door.templates.clone(),
         budget: settings.budget.clone(),
+        grammars: Grammars::load(bench.door.harness.as_deref())?,
+        // How strong the tests are is for `validate` to ask, once a task and not once a unit.
+        mutants: 0,
+        stakes: None,
         ledger,
         watch: &|_| {},
         say: &say,
