@@ -265,7 +265,7 @@ fn an_instance_of_swe_bench_becomes_a_task() {
     let commit = committed(&mirror, &[("program.py", program), ("test_old.py", old)]);
     let patch = "diff --git a/program.py b/program.py\n--- a/program.py\n+++ b/program.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n";
     let new = "import unittest\nfrom program import add\n\n\nclass New(unittest.TestCase):\n    def test_adds(self):\n        self.assertEqual(add(2, 3), 5)\n";
-    let lines: String = new.lines().map(|line| format!("+{line}\n")).collect();
+    let lines: String = new.lines().flat_map(|line| ["+", line, "\n"]).collect();
     let tests = format!(
         "diff --git a/test_new.py b/test_new.py\nnew file mode 100644\n--- /dev/null\n+++ b/test_new.py\n@@ -0,0 +1,{} @@\n{lines}",
         new.lines().count()
