@@ -33,9 +33,7 @@ class Attested {
     const seconds = (duration ?? 0) / 1000;
     const record = records.record(id, outcome, { message, file: path, line: location?.line, seconds });
     const raw = outcome === 'passed' && !message;
-    const token = channel.tests[id];
-    const seen = token === undefined ? { why: 'its name or its body is made while it runs' } : { token };
-    channel.send('test', { ...record, raw, ...seen });
+    channel.send('test', { ...record, raw, ...channel.seen(id) });
   }
 
   onRunComplete(_contexts, { numFailedTests, numRuntimeErrorTestSuites, snapshot }) {

@@ -225,6 +225,7 @@ const DROPPED = {
     '--run': false,
     '--changed': false,
     '--coverage.enabled': false,
+    ...(words.includes('--attested') ? { '--pool': true } : {}),
   },
   mocha: {
     ...COMMON,
@@ -256,10 +257,14 @@ async function test() {
   const { program, before, after } = { ...PLANS[runner](results, own) };
   const kept = before.own ?? own;
   // A shell expands the script's own patterns and variables; what we add is passed by beside it.
-  const parts = [...said.assignments.map((word) => word.raw), program, '"$@"', ...kept.map((word) => word.raw)];
+  const options = said.nodeOptions.map((word) => word.raw);
+  const bin = runner in RUN_BY_NODE || !options.length ? undefined : binary(program);
+  // Not every option of node's may stand in NODE_OPTIONS.
+  const start = bin ? ['node', ...options, quoted(bin)] : [program];
+  const parts = [...said.assignments.map((word) => word.raw), ...start, '"$@"', ...kept.map((word) => word.raw)];
   const line = after.length ? `${parts.join(' ')} ${after.map(quoted).join(' ')}` : parts.join(' ');
   const attest = words.includes('--attested') ? `--import=${new URL('regreen-attest.mjs', import.meta.url)}` : undefined;
-  const nodeOptions = [process.env.NODE_OPTIONS, attest, ...said.nodeOptions.map((word) => word.text)];
+  const nodeOptions = [process.env.NODE_OPTIONS, attest, ...(bin ? [] : said.nodeOptions.map((word) => word.text))];
   const extra = runner in RUN_BY_NODE ? {} : { NODE_OPTIONS: nodeOptions.filter(Boolean).join(' ') };
   return run('sh', ['-c', line, 'sh', ...before.added], environment(extra));
 }
@@ -298,8 +303,12 @@ const PLANS = {
   },
   vitest(results, own) {
     const report = path.join(results, 'report.json');
+    const attested = words.includes('--attested');
+    const reporter = attested
+      ? [`--reporter=${path.join(here, 'regreen-attest-vitest.mjs')}`, '--pool=forks']
+      : ['--reporter=json', `--outputFile=${report}`];
     // On a build server an `.only` would fail its file; here it disables the others.
-    const added = ['run', '--reporter=json', `--outputFile=${report}`, '--allowOnly', '--bail=0'];
+    const added = ['run', ...reporter, '--allowOnly', '--bail=0'];
     if (major('vitest') >= 2) added.push('--includeTaskLocation');
     return { program: 'vitest', before: { added }, after: split(own, VALUED.vitest).rest.length ? [] : chosenFiles() };
   },
@@ -315,6 +324,13 @@ const PLANS = {
     return { program: 'mocha', before: { added }, after: all ? [] : ['--grep', `^(?:${titles.map(literal).join('|')})$`] };
   },
 };
+
+/** Where an installed program is. */
+function binary(name) {
+  const found = folders().map((folder) => path.join(folder, 'node_modules', '.bin', name));
+  const place = found.find((file) => fs.existsSync(file));
+  return place === undefined ? undefined : fs.realpathSync(place);
+}
 
 /** The major version of an installed package. */
 function major(name) {

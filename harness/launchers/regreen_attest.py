@@ -29,7 +29,7 @@ class Channel:
     """Writes records with their codes. What it needs is bound before the code under test is loaded."""
 
     def __init__(self, path, key):
-        self.send = sender(path, key)
+        self.send, self.guard = sender(path, key)
         # What is known of the test whose record comes next, besides what the runner says.
         self.extra = {}
 
@@ -55,7 +55,9 @@ class Channel:
 
 
 def sender(path, key):
-    """A function that writes one record; the key is nowhere else."""
+    """A function that writes one record, the key being nowhere else; and one that says, once, what is to be asked
+    before the record of a test is written, so that nobody has to think of it and nobody can talk it out of it.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     first = os.open(path, flags, 0o600)
     try:
@@ -67,12 +69,19 @@ def sender(path, key):
     blank = hmac.new(key, digestmod="sha256")
     write, getpid, reopen, lock = os.write, os.getpid, os.open, threading.RLock()
     owner, numbers = getpid(), iter(range(1 << 62))
+    asked = None
+
+    def guard(question):
+        nonlocal asked
+        asked = asked or question
 
     def send(kind, data):
         nonlocal descriptor
         # A child that was forked off speaks for itself.
         if getpid() != owner:
             return
+        if asked is not None and kind in ("test", "finish"):
+            asked(kind == "finish")
         with lock:
             number, text = next(numbers), encode(data)
             code = blank.copy()
@@ -86,7 +95,7 @@ def sender(path, key):
             while done < len(line):
                 done += write(descriptor, line[done:])
 
-    return send
+    return send, guard
 
 
 def read_assignment():

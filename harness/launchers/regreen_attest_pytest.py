@@ -12,7 +12,7 @@ from importlib import metadata
 
 import pytest
 from _pytest.assertion import rewrite
-from regreen_beacons import Beacons, Originals, install
+from regreen_beacons import Beacons, Originals, install, watch
 from regreen_pytest import Recorder, files_of
 from regreen_records import import_path
 
@@ -52,6 +52,7 @@ RUNNER = [
     "pluggy._callers:_multicall",
     "pluggy._hooks:HookCaller.__call__",
     "pluggy._manager:PluginManager._hookexec",
+    "unittest.case:TestCase.failureException",
     "unittest.case:TestCase.run",
     "unittest.case:TestCase._callTestMethod",
     "unittest.case:TestCase.assertEqual",
@@ -69,12 +70,15 @@ class Witness(Recorder):
         self.beacons = beacons
         self.finder = finder
         self.originals = originals
+        self.functions = []
         self.items = {}
         self.raw = {}
-        self.told = set()
         self.status = None
-        self.cases = {}
-        self.generated = ""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self):
+        # Plug-ins are loaded, and nothing of the tree that the base does not name as one.
+        self.originals.take()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -128,7 +132,6 @@ class Witness(Recorder):
         if nodeid in self.tests:
             well = all(raw.get(when) for when in ("setup", "call", "teardown"))
             self.records.extra = {"raw": well, **self.evidence(item)}
-        self.look()
         super().pytest_runtest_logfinish(nodeid)
 
     def evidence(self, item):
@@ -146,37 +149,16 @@ class Witness(Recorder):
             return {"why": "its body stands in no test file of the base"}
         return {"token": token, "loose": token in self.beacons.loose}
 
-    def look(self):
-        for name in self.originals.patched():
-            if name not in self.told:
-                self.told.add(name)
-                self.records.contradict(f"the runner was patched: {name}")
-
     def is_test(self, name):
-        patterns = getattr(self, "functions", ["test"])
         return name.startswith("test") or any(
-            name.startswith(pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns
+            name.startswith(pattern) or fnmatch.fnmatch(name, pattern) for pattern in self.functions
         )
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session, exitstatus):
         yield
-        self.look()
         self.status = int(session.exitstatus)
         self.records.send("finish", {"status": self.status})
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_generate_tests(self, metafunc):
-        self.generated = self.name(metafunc.definition.nodeid)
-
-    def pytest_make_parametrize_id(self, config, val, argname):
-        # A case keeps its name when a control changes its values.
-        if not self.cases or type(val) not in PLAIN:
-            return None
-        return self.cases.get(f"{self.generated}|{argname}={type(val).__name__}:{val}")
-
-
-PLAIN = (int, float, bool, str)
 
 
 def originals():
@@ -198,7 +180,8 @@ def run(channel, assignment):
     witness = Witness(channel, ids, None, None, originals())
     beacons = Beacons(channel, witness.is_test)
     finder = install(beacons, assignment)
-    witness.beacons, witness.finder, witness.cases = beacons, finder, assignment["cases"]
+    witness.beacons, witness.finder = beacons, finder
+    watch(channel, witness.originals, witness)
     options = ["--tb=short", "--continue-on-collection-errors", "-o", f"cache_dir={tempfile.mkdtemp()}",]
     # Plug-ins are those that are installed: metadata in the tree names none.
     metadata.distributions = functools.partial(metadata.distributions, path=finder.site)

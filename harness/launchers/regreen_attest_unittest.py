@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import regreen_unittest
-from regreen_beacons import Beacons, Originals, install
+from regreen_beacons import Beacons, Originals, install, watch
 from regreen_records import import_path
 
 CHECKS = """
@@ -21,6 +21,7 @@ run _callSetUp _callTestMethod _callTearDown doCleanups __call__
 RUNNER = [
     *(f"unittest.case:TestCase.{name}" for name in CHECKS),
     "unittest.case:TestCase",
+    "unittest.case:TestCase.failureException",
     "unittest.case:_Outcome",
     "unittest.case:_Outcome.testPartExecutor",
     "unittest.case:_AssertRaisesContext.__exit__",
@@ -37,12 +38,10 @@ RUNNER = [
 class Witness(regreen_unittest.Result):
     """A result that also says what it saw of each test with its own eyes."""
 
-    def __init__(self, channel, folder, beacons, originals):
+    def __init__(self, channel, folder, beacons):
         super().__init__(channel, folder)
         self.beacons = beacons
-        self.originals = originals
         self.well = None
-        self.told = set()
 
     def startTest(self, test):
         super().startTest(test)
@@ -60,7 +59,6 @@ class Witness(regreen_unittest.Result):
 
     def write(self, test, outcome, messages, frames):
         self.records.extra = {"raw": self.well is True, **self.evidence(test)}
-        self.look()
         super().write(test, outcome, messages, frames)
 
     def evidence(self, test):
@@ -76,12 +74,6 @@ class Witness(regreen_unittest.Result):
             return {"why": "its body stands in no test file of the base"}
         return {"token": token, "loose": token in self.beacons.loose}
 
-    def look(self):
-        for name in self.originals.patched():
-            if name not in self.told:
-                self.told.add(name)
-                self.records.contradict(f"the runner was patched: {name}")
-
 
 def run(channel, assignment):
     originals = Originals(RUNNER)
@@ -89,10 +81,10 @@ def run(channel, assignment):
     install(beacons, assignment)
     import_path()
     sys.argv[:] = ["python3 -m unittest"]
-    result = Witness(channel, os.getcwd(), beacons, originals)
+    result = Witness(channel, os.getcwd(), beacons)
+    watch(channel, originals, result)
     channel.send("begin", {})
     regreen_unittest.run_all(result, assignment["ids"] or [])
-    result.look()
     status = 0 if result.wasSuccessful() else 1
     channel.send("finish", {"status": status})
     channel.end(status)

@@ -12,6 +12,7 @@ import os
 import sys
 import types
 import warnings
+from hashlib import sha256
 
 MARK = "\0beacon:"
 
@@ -28,22 +29,32 @@ class Beacons:
 
     def __init__(self, channel, is_test):
         self.send = channel.send
+        self.contradict = channel.contradict
         self.is_test = is_test
         # Tokens by file, and by the compiled code of each body.
         self.files = {}
         self.codes = {}
         self.loose = set()
         self.reached = set()
+        # Digests of the files of the base, by their real paths.
+        self.known = {}
 
     def begin(self):
         """A test begins: no body was run to its end since."""
         self.reached.clear()
 
-    def beacon(self, token):
-        reached, send = self.reached, self.send
+    def check(self, path, data):
+        """The bytes of a test file must be those that the parent knows."""
+        known = self.known.get(os.path.realpath(path))
+        if known is not None and sha256(data).hexdigest() != known:
+            self.contradict(f"a test file was changed before it was loaded: {os.path.basename(path)}")
+
+    def beacon(self, token, home):
+        """What a body calls at its end. `home` is to hold the body's code: nobody else's call counts."""
+        reached, send, caller = self.reached, self.send, sys._getframe
 
         def beacon(value):
-            if token not in reached:
+            if token not in reached and caller(1).f_code in home:
                 reached.add(token)
                 send("body", {"token": token})
             return value
@@ -83,16 +94,17 @@ class Beacons:
 
     def charge(self, code, tokens):
         """Puts the functions in the places of their marks."""
-        constants, token = [], None
+        constants, token, home = [], None, []
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 constant = self.charge(constant, tokens)
             elif isinstance(constant, str) and constant.startswith(MARK):
                 token = tokens[int(constant[len(MARK) :])]
-                constant = self.beacon(token)
+                constant = self.beacon(token, home)
             constants.append(constant)
         charged = code.replace(co_consts=tuple(constants))
         if token is not None:
+            home.append(charged)
             # The objects themselves are the keys: equal code is not the same code.
             self.codes[id(charged)] = (charged, token)
         return charged
@@ -157,6 +169,20 @@ def plain(function):
     return function
 
 
+def watch(channel, originals, witness):
+    """Has the channel say, once of each, which parts of the runner or of the witness are not what they were."""
+    told, contradict = set(), channel.contradict
+    originals.own(witness)
+
+    def look(whole):
+        for name in originals.patched(whole):
+            if name not in told:
+                told.add(name)
+                contradict(f"the runner was patched: {name}")
+
+    channel.guard(look)
+
+
 class Loader(importlib.machinery.SourceFileLoader):
     """Loads one test file."""
 
@@ -168,7 +194,9 @@ class Loader(importlib.machinery.SourceFileLoader):
     def get_code(self, fullname):
         # Never from a cache: what lies there may be anything.
         path = self.get_filename(fullname)
-        return self.beacons.compile(self.get_data(path), os.path.realpath(path), self.rewrite)
+        data = self.get_data(path)
+        self.beacons.check(path, data)
+        return self.beacons.compile(data, os.path.realpath(path), self.rewrite)
 
 
 class Finder:
@@ -190,6 +218,10 @@ class Finder:
                 return spec
         spec = self.find(name, path)
         origin = os.path.realpath(spec.origin) if spec is not None and spec.has_location else None
+        if origin in self.beacons.known and origin not in self.tests:
+            # A conftest, which carries no beacons.
+            with open(origin, "rb") as file:
+                self.beacons.check(origin, file.read())
         if origin in self.tests:
             spec.loader = Loader(name, spec.origin, self.beacons, self.rewriting(name, path))
             spec.cached = None
@@ -202,7 +234,9 @@ def install(beacons, assignment):
     here = os.getcwd()
     tree = os.path.realpath(assignment["tree"])
     site = [path for path in sys.path if not is_below(os.path.realpath(path or here), tree) or ".venv" in path]
-    tests = {os.path.realpath(os.path.join(tree, path)) for path in assignment["tests"]}
+    known = {os.path.realpath(os.path.join(tree, path)): digest for path, digest in assignment["tests"].items()}
+    beacons.known.update(known)
+    tests = {path for path in known if os.path.basename(path) != "conftest.py"}
     finder = Finder(beacons, tests, site, set(assignment["own"]))
     sys.meta_path.insert(0, finder)
     return finder
@@ -210,6 +244,17 @@ def install(beacons, assignment):
 
 def is_below(path, folder):
     return path == folder or path.startswith(folder + os.sep)
+
+
+# Modules whose functions are looked at, with those below them, and modules of which tests change something.
+WATCHED = ("unittest", "_pytest", "pluggy")
+UNWATCHED = ("unittest.mock", "_pytest.monkeypatch")
+# What pytest itself replaces after it has loaded its plug-ins.
+REPLACED = {"_getini_unknown_type"}
+# So many of their functions are looked at after each test, and all of them at the end.
+SLICE = 150
+# Whose trace functions only count lines.
+MEASURING = {"coverage"}
 
 
 class Originals:
@@ -220,14 +265,74 @@ class Originals:
         for name in names:
             function = resolve(name)
             if function is not None:
-                self.kept[name] = (function, getattr(plain(function), "__code__", None))
+                self.kept[name] = (function, code_of(function))
+        self.owned = []
+        self.next = 0
+        self.code_of, self.resolve = code_of, resolve
+        self.tracers = (sys.gettrace, sys.getprofile)
+        self.take()
 
-    def patched(self):
-        """The names of what is not what it was."""
+    def take(self):
+        """Takes down all functions of the runner, as the plug-ins of the base have left them."""
+        self.parts = [
+            (name, vars(owner), key, value, code_of(value))
+            for module, found in sorted(sys.modules.items())
+            if is_watched(module)
+            for name, owner, key, value in parts_of(module, found)
+            if key not in REPLACED
+        ]
+
+    def own(self, thing):
+        """An object of ours whose methods nobody is to stand in for."""
+        kind = type(thing)
+        self.owned.append((vars(thing), {name for name in dir(kind) if callable(getattr(kind, name))}))
+
+    def patched(self, whole=False):
+        """The names of what is not what it was: of the most important ones, and of a part of the others."""
         for name, (function, code) in self.kept.items():
-            now = resolve(name)
-            if now is not function or getattr(plain(now), "__code__", None) is not code:
+            now = self.resolve(name)
+            if now is not function or self.code_of(now) is not code:
                 yield name
+        some = self.parts if whole else self.parts[self.next : self.next + SLICE]
+        self.next = self.next + SLICE if self.next + SLICE < len(self.parts) else 0
+        for name, owner, key, value, code in some:
+            now = owner.get(key)
+            if now is not value or self.code_of(now) is not code:
+                yield name
+        for attributes, methods in self.owned:
+            if attributes.keys() & methods:
+                yield "the launcher"
+        for tracer in self.tracers:
+            watcher = tracer()
+            if watcher is not None and type(watcher).__module__.split(".")[0] not in MEASURING:
+                yield f"sys.{tracer.__name__}"
+
+
+def is_watched(module):
+    if module.startswith("regreen_"):
+        return True
+    return module.split(".")[0] in WATCHED and not module.startswith(UNWATCHED)
+
+
+def parts_of(module, found):
+    """The functions of a module and the methods of its classes: name, owner, key, value."""
+    for key, value in list(vars(found).items()):
+        if getattr(value, "__module__", None) != module:
+            continue
+        if isinstance(value, types.FunctionType):
+            yield f"{module}.{key}", found, key, value
+        elif isinstance(value, type):
+            yield f"{module}.{key}", found, key, value
+            for name, method in list(vars(value).items()):
+                if isinstance(method, (types.FunctionType, classmethod, staticmethod, property)):
+                    yield f"{module}.{key}.{name}", value, name, method
+
+
+def code_of(function):
+    """The code of a function, of a method, or of what a property asks."""
+    if isinstance(function, property):
+        function = function.fget
+    return getattr(plain(function), "__code__", None)
 
 
 def resolve(name):

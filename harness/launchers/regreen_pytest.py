@@ -58,7 +58,7 @@ class Recorder:
         config.hook.pytest_deselected(items=left)
 
     def is_chosen(self, test):
-        return test in self.chosen or test.split("::", 1)[0] in self.chosen
+        return not self.chosen.isdisjoint((test, test.split("[", 1)[0], test.split("::", 1)[0]))
 
     def name(self, nodeid):
         """A node id relative to the suite's folder; pytest's own is relative to its rootdir."""

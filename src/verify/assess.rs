@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::patch::{File, Patch};
+use crate::patch::Patch;
 use crate::verdict::{
     Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId,
     TestResult, TestRun,
@@ -139,7 +139,7 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
         _ => layer.result == LayerResult::NotRun,
     });
     caveats.extend(lowered.map(|layer| format!("{}: {}", layer.name, layer.detail)));
-    caveats.extend(candidate.0.iter().filter_map(|(path, after)| mixed(path.as_str(), after.as_ref())));
+    caveats.extend(candidate.paths().filter_map(|path| mixed(path.as_str())));
     if baseline.guards.is_empty() {
         caveats.push("no test passed on the base, so nothing guards what worked before".to_owned());
     }
@@ -165,20 +165,11 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
 const MANIFESTS: [&str; 4] = ["pom.xml", "build.gradle", "build.gradle.kts", "CMakeLists.txt"];
 
 /// What a changed file leaves unproven because tests or their configuration stand in it beside product code.
-fn mixed(path: &str, after: Option<&File>) -> Option<String> {
+fn mixed(path: &str) -> Option<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    if MANIFESTS.contains(&name) {
-        return Some(format!(
-            "{path} also configures tests, and was taken from the candidate: read that change"
-        ));
-    }
-    let text = after.map(|file| String::from_utf8_lossy(&file.content).into_owned()).unwrap_or_default();
-    // Rust's inline tests are the base's: its files are put together from both.
-    let rust = std::path::Path::new(path).extension().is_some_and(|ending| ending == "rs");
-    let inline = !rust && ["import.meta.vitest", ">>> "].iter().any(|mark| text.contains(mark));
-    inline.then(|| {
-        format!("{path} holds tests beside product code, and was taken from the candidate as a whole")
-    })
+    MANIFESTS
+        .contains(&name)
+        .then(|| format!("{path} also configures tests, and was taken from the candidate: read that change"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::Regex;
 
+use super::inline::{self, Inline};
 use super::manifest::{self, Merged};
 use super::renames::{Change, Renames};
 use super::{Verifier, plain};
@@ -76,11 +77,43 @@ impl Verifier {
             } else if ends_with(path, "rs") {
                 composed.add_rust(path, before.as_ref(), after.as_ref(), &rust.renames);
             } else {
-                composed.product.0.insert(path.clone(), after.clone());
+                let put_back = self.inline(path, before.as_ref(), after.as_ref())?;
+                composed.add_inline(path, after.as_ref(), put_back);
             }
         }
         composed.renames = Names { general: renames, rust: rust.renames };
         Ok(composed)
+    }
+
+    /// A product file of a language whose tests may stand in it, with those of the base.
+    fn inline(&self, path: &RepoPath, before: Option<&File>, after: Option<&File>) -> Result<Inline> {
+        let read = |file: Option<&File>| file.and_then(|file| text(file.clone()).ok());
+        let (Some(old), Some(new)) = (read(before), read(after)) else { return Ok(Inline::Same) };
+        if ends_with(path, "py") && old.contains(">>>") && self.runs_doctests()? {
+            return Ok(inline::python(&old, &new));
+        }
+        if !(old.contains("import.meta.vitest") || new.contains("import.meta.vitest")) {
+            return Ok(Inline::Same);
+        }
+        Ok(inline::script(path.as_str(), &old, &new))
+    }
+
+    /// Whether anything of the base's tests or their configuration speaks of doctests.
+    fn runs_doctests(&self) -> Result<bool> {
+        let (protected, snapshot) = (self.protected()?, &self.workshop.snapshot);
+        for path in snapshot.paths()? {
+            let tests = protected.is_match(path.as_str()) && ends_with(&path, "py");
+            let name = path.as_str().rsplit('/').next().unwrap_or_default();
+            let configures =
+                ["pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "pytest.toml"];
+            if (tests || configures.contains(&name))
+                && let Some(file) = snapshot.file(&path)?
+                && text(file).is_ok_and(|text| text.contains("doctest"))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Names that a candidate changed in its product and in the tests that call it.
@@ -201,6 +234,20 @@ impl Composed {
                 self.product.0.insert(path.clone(), Some(File::plain(text)));
             }
         }
+    }
+
+    fn add_inline(&mut self, path: &RepoPath, after: Option<&File>, found: Inline) {
+        let mut after = after.cloned();
+        match found {
+            Inline::Same => {}
+            Inline::PutBack(text) => {
+                self.left_out.push(format!("{path} (tests beside the code)"));
+                let kind = after.map_or(FileKind::Plain, |file| file.kind);
+                after = Some(File { kind, content: text.into_bytes() });
+            }
+            Inline::Lost(why) => self.problems.push(format!("{path}: {why}")),
+        }
+        self.product.0.insert(path.clone(), after);
     }
 
     fn add_rust(

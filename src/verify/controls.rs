@@ -331,6 +331,7 @@ impl Judging<'_> {
                 only: choice.only,
                 alter: choice.alter,
                 held_out: Some(&over),
+                base: Some(&self.case.baseline.run),
                 secret: Secret::fresh()?,
             };
             match assigned(&assignment).await? {

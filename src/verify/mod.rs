@@ -11,6 +11,7 @@ mod compose;
 mod controls;
 pub mod given;
 mod heldout;
+mod inline;
 mod judge;
 mod manifest;
 mod naive;

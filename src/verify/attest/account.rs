@@ -40,6 +40,9 @@ struct Seen {
     /// The beacon in its body.
     #[serde(default)]
     token: Option<String>,
+    /// The beacons of those that it may be, where its name is made while it runs.
+    #[serde(default)]
+    tokens: Vec<String>,
     /// It is wrapped in what may leave the body out.
     #[serde(default)]
     loose: bool,
@@ -92,7 +95,8 @@ struct Reader {
     finish: Option<i32>,
     end: Option<i32>,
     running: Option<TestId>,
-    bodies: BTreeSet<String>,
+    /// How often each body was run to its end, for a test that has not been told of yet.
+    bodies: BTreeMap<String, usize>,
 }
 
 impl Reader {
@@ -108,7 +112,7 @@ impl Reader {
                 self.bodies.clear();
             }
             ("body", Word::Token { token }) => {
-                self.bodies.insert(token);
+                *self.bodies.entry(token).or_default() += 1;
             }
             ("test", _) => self.test(data, place),
             ("contradiction", Word::What { what }) => self.account.contradict(what),
@@ -147,20 +151,30 @@ impl Reader {
     }
 
     /// Whether a test that passed is attested, or why it cannot be; an error says what speaks against it.
-    fn judge(&self, seen: &Seen) -> Result<Option<String>, String> {
+    fn judge(&mut self, seen: &Seen) -> Result<Option<String>, String> {
         if let Some(lost) = &seen.lost {
             return Err(format!("and {lost}"));
         }
         if !seen.raw {
             return Err("and something was raised in it or around it".to_owned());
         }
+        if !seen.tokens.is_empty() {
+            let ran = seen.tokens.iter().any(|token| self.take(token));
+            return Ok((!ran).then(|| "which body it has cannot be told".to_owned()));
+        }
         match (&seen.token, &seen.why) {
-            (Some(token), _) if self.bodies.contains(token) => Ok(None),
+            (Some(token), _) if self.take(token) => Ok(None),
             (Some(_), _) if seen.loose => Ok(Some("what it is wrapped in may not run its body".to_owned())),
             (Some(_), _) => Err("and its body was not run to its end".to_owned()),
             (None, Some(why)) => Ok(Some(why.clone())),
             (None, None) => Err("and nothing tells what ran".to_owned()),
         }
+    }
+
+    /// Takes one run of a body to its end.
+    fn take(&mut self, token: &str) -> bool {
+        let left = self.bodies.get_mut(token).filter(|left| **left > 0);
+        left.map(|left| *left -= 1).is_some()
     }
 
     fn end(mut self, exit: &Exit) -> Account {
@@ -268,6 +282,12 @@ mod tests {
             Some("nothing"),
         );
         check(&[START, BODY, PASS, ("test", r#"{"id":"t","outcome":"failed"}"#)], false, None);
+        let twice = r#"{"id":"u","outcome":"passed","raw":true,"token":"b"}"#;
+        check(&[BODY, PASS, ("test", twice)], true, Some("not run to its end"));
+        check(&[BODY, BODY, PASS, ("test", twice)], true, None);
+        let one_of = r#"{"id":"t","outcome":"passed","raw":true,"tokens":["a","b"]}"#;
+        check(&[BODY, ("test", one_of)], true, None);
+        check(&[("test", one_of)], false, None);
         check(&[START, ("test", r#"{"id":"t","outcome":"skipped"}"#)], false, None);
         check(&[START, BODY, PASS, ("contradiction", r#"{"what":"patched"}"#)], true, Some("patched"));
     }

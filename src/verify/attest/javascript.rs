@@ -1,8 +1,8 @@
 //! Attested runs of JavaScript and TypeScript suites. Node's own runner: one process a test file, its secret on its
-//! stdin. Mocha and jest: one process for all. The beacons stand in the test files, which are rewritten in the
-//! workspace. Vitest, whose workers are processes of their own, and scripts without a runner are not attested.
+//! stdin. Mocha and jest: one process for all; vitest: one that sees to its workers. The beacons stand in the test
+//! files, which are rewritten in the workspace. Scripts without a runner are not attested.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde::Deserialize;
@@ -39,8 +39,8 @@ struct Files {
 /// What one process is told.
 struct Orders<'a> {
     beacon: &'a str,
-    /// Beacons by the heads of ids.
-    tests: &'a BTreeMap<String, String>,
+    /// The beacons.
+    varied: &'a Varied,
     freeze: bool,
 }
 
@@ -48,7 +48,7 @@ struct Orders<'a> {
 pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attestation>> {
     let Assignment { verifier, suite, workspace, .. } = assignment;
     let runner = suite.profile.name.as_str();
-    if !matches!(runner, "node-test" | "mocha" | "jest") {
+    if !matches!(runner, "node-test" | "mocha" | "jest" | "vitest") {
         return Ok(None);
     }
     let only = assignment.only.map(|only| suite.own_tests(only)).transpose()?;
@@ -74,15 +74,15 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
             if only.as_ref().is_none_or(|only| only.iter().any(chosen)) {
                 let own =
                     Secret { key: derived(&assignment.secret, number as u64), ..assignment.secret.clone() };
-                let orders = Orders { beacon: &beacon, tests: &varied.beacons, freeze: files.may_freeze() };
+                let orders = Orders { beacon: &beacon, varied: &varied, freeze: files.may_freeze() };
                 let one = Process { assignment, own: &own, file: Some((file, &plan.options)) };
-                one.run(&orders, &files, &varied, &mut attestation).await?;
+                one.run(&orders, &files, &mut attestation).await?;
             }
         }
     } else if built.is_some() {
-        let orders = Orders { beacon: &beacon, tests: &varied.beacons, freeze: files.may_freeze() };
+        let orders = Orders { beacon: &beacon, varied: &varied, freeze: files.may_freeze() };
         let one = Process { assignment, own: &assignment.secret, file: None };
-        one.run(&orders, &files, &varied, &mut attestation).await?;
+        one.run(&orders, &files, &mut attestation).await?;
     }
     let _ = std::fs::remove_dir_all(&results);
     let prefix = suite.prefix();
@@ -109,13 +109,7 @@ struct Process<'a> {
 }
 
 impl Process<'_> {
-    async fn run(
-        &self,
-        orders: &Orders<'_>,
-        files: &Files,
-        varied: &Varied,
-        attestation: &mut Attestation,
-    ) -> Result<()> {
+    async fn run(&self, orders: &Orders<'_>, files: &Files, attestation: &mut Attestation) -> Result<()> {
         let Assignment { verifier, suite, workspace, .. } = self.assignment;
         let results = verifier.workshop.scratch.results()?;
         let input = json!({
@@ -123,7 +117,8 @@ impl Process<'_> {
             "key": self.own.key_text(),
             "records": results.join("records"),
             "beacon": orders.beacon,
-            "tests": orders.tests,
+            "tests": orders.varied.beacons,
+            "patterns": orders.varied.patterns.iter().map(|one| [one.text(), one.token.clone()]).collect::<Vec<_>>(),
             "freeze": orders.freeze,
             "file": self.file.map(|(file, _)| file),
             "empty": self.file.is_some_and(|(file, _)| files.holds_no_test(file)),
@@ -151,10 +146,8 @@ impl Process<'_> {
         let bytes = read_beneath(&results, "records", RECORDS).unwrap_or_default();
         let place = Place::new(workspace.places(), &suite.dir);
         let account = account::read(&bytes, self.own, &place, &finished.exit);
-        let (prefix, back) = (suite.prefix(), varied.back());
-        account.add_to(attestation, |id| {
-            format!("{prefix}{}", vary::renamed(id, Naming::Script, |head| back.get(head).copied()))
-        });
+        let (prefix, back) = (suite.prefix(), orders.varied.back(Naming::Script));
+        account.add_to(attestation, |id| format!("{prefix}{}", back(id)));
         let _ = std::fs::remove_dir_all(&results);
         Ok(())
     }
@@ -206,6 +199,10 @@ fn move_heads(varied: &mut Varied, files: &Files, run: &[String]) {
         varied.altered = varied.altered.iter().map(moved).collect();
         varied.renamed = varied.renamed.iter().map(|(old, new)| (moved(old), moved(new))).collect();
         varied.beacons = varied.beacons.iter().map(|(head, token)| (moved(head), token.clone())).collect();
+        varied.cases = varied.cases.iter().map(|(new, old)| (moved(new), moved(old))).collect();
+        for pattern in varied.patterns.iter_mut().filter(|pattern| pattern.path == *path) {
+            (pattern.path, pattern.head) = ((*compiled).clone(), moved(&pattern.head));
+        }
     }
 }
 
@@ -233,9 +230,9 @@ impl Files {
 
 fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
     let Assignment { verifier, suite, .. } = assignment;
-    let (protected, snapshot) = (verifier.protected()?, &verifier.workshop.snapshot);
+    let protected = verifier.protected()?;
     let mut files = Files::default();
-    for path in snapshot.paths()? {
+    for path in assignment.base_paths()? {
         let start = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
         let Some(inside) = path.as_str().strip_prefix(&start) else {
             continue;
@@ -246,8 +243,8 @@ fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
         if inside.contains("node_modules/") || inside.ends_with(".d.ts") || !(is_test || configures) {
             continue;
         }
-        let text =
-            snapshot.file(&path)?.and_then(|file| String::from_utf8(file.content).ok()).unwrap_or_default();
+        let file = assignment.base_file(&path)?;
+        let text = file.and_then(|file| String::from_utf8(file.content).ok()).unwrap_or_default();
         if is_test {
             files.tests.push((inside.to_owned(), text));
         } else {
@@ -264,11 +261,15 @@ fn varied(assignment: &Assignment<'_>, files: &Files, beacon: &str) -> Result<Va
         files.tests.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     let alter = assignment.alter.map(|alter| suite.own_tests(alter)).transpose()?;
     let alter = alter.map(|alter| alter.into_iter().collect::<BTreeSet<_>>());
+    let only = assignment.only.map(|only| suite.own_tests(only)).transpose()?;
+    let only = only.map(|only| only.into_iter().collect::<BTreeSet<_>>());
     let order = Order {
         variant: assignment.variant,
         naming: Naming::Script,
         alter: alter.as_ref(),
+        only: only.as_ref(),
         elsewhere: &files.configuration,
+        lines: &assignment.lines(),
     };
     let done = javascript::vary(&sources, &order, beacon, &mut assignment.secret.draw());
     let mut changes = Patch::default();

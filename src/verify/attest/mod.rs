@@ -11,6 +11,8 @@ mod python;
 mod rust;
 mod vary;
 
+pub(super) use vary::javascript::language;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -63,6 +65,8 @@ pub struct Assignment<'a> {
     pub alter: Option<&'a BTreeSet<TestId>>,
     /// Files that were laid over the tree besides: held-out tests, which are tests of the base like any other.
     pub held_out: Option<&'a Patch>,
+    /// What the base says, if that is known: a wrong value is best expected where the base fails.
+    pub base: Option<&'a TestRun>,
     /// Fresh for this run.
     pub secret: Secret,
 }
@@ -94,6 +98,19 @@ impl Assignment<'_> {
         Ok(paths)
     }
 
+    /// The lines where tests of the suite fail on the base, by their ids in the suite.
+    pub fn lines(&self) -> BTreeMap<String, BTreeSet<u32>> {
+        let prefix = self.suite.prefix();
+        let failing =
+            self.base.iter().flat_map(|run| run.tests.values()).filter(|test| !test.frames.is_empty());
+        failing
+            .filter_map(|test| {
+                let id = test.id.strip_prefix(&prefix)?.to_owned();
+                Some((id, test.frames.iter().map(|frame| frame.line).collect()))
+            })
+            .collect()
+    }
+
     /// One of them, held-out files first.
     pub fn base_file(&self, path: &RepoPath) -> Result<Option<File>> {
         match self.held_out.and_then(|files| files.0.get(path)) {
@@ -114,8 +131,8 @@ pub async fn attest(
     only: Option<&BTreeSet<TestId>>,
 ) -> Result<Option<Attestation>> {
     let secret = Secret::fresh()?;
-    let (alter, held_out) = (None, None);
-    assigned(&Assignment { verifier, suite, workspace, variant, only, alter, held_out, secret }).await
+    let (alter, held_out, base) = (None, None, None);
+    assigned(&Assignment { verifier, suite, workspace, variant, only, alter, held_out, base, secret }).await
 }
 
 /// Does an assignment.

@@ -1,15 +1,16 @@
 //! Attested runs of pytest and unittest: `regreen_attest.py` in one interpreter, with the tests of the base.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::account;
 use super::vary::{self, Naming, Order, Varied};
 use super::{Assignment, Attestation, Variant};
-use crate::patch::{File, Patch, RepoPath};
+use crate::patch::{File, FileKind, Patch, RepoPath};
 use crate::toolchain::place::Place;
 use crate::toolchain::{Invocation, Parsed, Reads};
 use crate::verdict::TestId;
@@ -33,20 +34,21 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
     if ids.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Some(Attestation::default()));
     }
+    let ids = ids.map(|ids| ids.into_iter().collect::<BTreeSet<_>>());
     let files = base_files(assignment)?;
     let naming = if suite.profile.name == "pytest" { Naming::Pytest } else { Naming::Unittest };
-    let varied = varied(assignment, &files, naming)?;
-    let moved = varied.files.keys().map(|path| join(&suite.dir, path));
+    let varied = varied(assignment, &files, ids.as_ref(), naming)?;
+    // Rows are chosen by the head that they share: their own ids would tell which of them were changed.
+    let chosen = |id: &String| vary::head(&varied.forth(id, naming), naming).to_owned();
     let results = verifier.workshop.scratch.results()?;
     let tree = workspace.places();
     let input = json!({
         "key": assignment.secret.key_text(),
         "runner": suite.profile.name,
-        "ids": ids.map(|ids| ids.iter().map(|id| varied.forth(id, naming)).collect::<Vec<_>>()),
+        "ids": ids.map(|ids| ids.iter().map(chosen).collect::<BTreeSet<_>>()),
         "tree": tree.seen,
-        "tests": files.tests.iter().cloned().chain(moved).collect::<BTreeSet<_>>(),
+        "tests": digests(assignment, &files, &varied)?,
         "own": files.names,
-        "cases": varied.cases,
     });
     let invocation = command(assignment, &results.join("records"));
     let input = serde_json::to_vec(&input)?;
@@ -60,18 +62,46 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
     let mut attestation = Attestation::default();
     attestation.run.built = true;
     observe::note(&mut attestation.run, &invocation, &finished, Parsed::default())?;
-    let (prefix, back) = (suite.prefix(), varied.back());
-    account.add_to(&mut attestation, |id| {
-        format!("{prefix}{}", vary::renamed(id, naming, |head| back.get(head).copied()))
-    });
+    let (prefix, back) = (suite.prefix(), varied.back(naming));
+    account.add_to(&mut attestation, |id| format!("{prefix}{}", back(id)));
     let altered = |id: &&TestId| varied.has_altered(id.strip_prefix(&prefix).unwrap_or(id), naming);
     attestation.altered = attestation.run.tests.keys().filter(altered).cloned().collect();
     attestation.run.load = observe::load();
     Ok(Some(attestation))
 }
 
+/// The digests of the files that tests come from, as they lie in the workspace.
+fn digests(assignment: &Assignment<'_>, files: &Files, varied: &Varied) -> Result<BTreeMap<String, String>> {
+    let mut digests = BTreeMap::new();
+    let own = |path: &String| path.strip_suffix(".py").is_some();
+    for path in files.tests.iter().chain(files.configuration.iter().filter(|path| own(path))) {
+        if let Some(file) =
+            assignment.base_file(&RepoPath::new(path)?)?.filter(|file| file.kind != FileKind::Link)
+        {
+            digests.insert(path.clone(), digest(&file.content));
+        }
+    }
+    for (path, text) in &varied.files {
+        let path = join(&assignment.suite.dir, path);
+        match text {
+            Some(text) => digests.insert(path, digest(text.as_bytes())),
+            None => digests.remove(&path),
+        };
+    }
+    Ok(digests)
+}
+
+fn digest(content: &[u8]) -> String {
+    super::hexadecimal(&Sha256::digest(content))
+}
+
 /// Varies the test files of the base and writes them into the workspace.
-fn varied(assignment: &Assignment<'_>, files: &Files, naming: Naming) -> Result<Varied> {
+fn varied(
+    assignment: &Assignment<'_>,
+    files: &Files,
+    only: Option<&BTreeSet<String>>,
+    naming: Naming,
+) -> Result<Varied> {
     let Assignment { suite, workspace, .. } = assignment;
     if assignment.variant == Variant::Plain {
         return Ok(Varied::default());
@@ -88,7 +118,8 @@ fn varied(assignment: &Assignment<'_>, files: &Files, naming: Naming) -> Result<
     let elsewhere = files.configuration.iter().map(|path| base(path)).collect::<Result<Vec<_>>>()?.concat();
     let alter = assignment.alter.map(|alter| suite.own_tests(alter)).transpose()?;
     let alter = alter.map(|alter| alter.into_iter().collect::<BTreeSet<_>>());
-    let order = Order { variant: assignment.variant, naming, alter: alter.as_ref(), elsewhere: &elsewhere };
+    let (variant, lines) = (assignment.variant, &assignment.lines());
+    let order = Order { variant, naming, alter: alter.as_ref(), only, elsewhere: &elsewhere, lines };
     let done = vary::vary(&sources, &order, &mut assignment.secret.draw());
     let mut patch = Patch::default();
     for (place, new) in &done.files {

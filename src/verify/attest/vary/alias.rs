@@ -124,7 +124,8 @@ mod tests {
     use crate::verify::attest::Variant;
 
     fn renamed(files: &[Source<'_>], elsewhere: &str, naming: Naming) -> Varied {
-        let order = Order { variant: Variant::Alias, naming, alter: None, elsewhere };
+        let lines = &BTreeMap::new();
+        let order = Order { variant: Variant::Alias, naming, alter: None, only: None, elsewhere, lines };
         vary(files, &order, &mut Draw(5))
     }
 
@@ -144,7 +145,7 @@ mod tests {
         }
         let forth = varied.forth("t/test_x.py::test_c[a[1]-2]", Naming::Pytest);
         assert!(forth.starts_with(path.as_str()) && forth.ends_with("[a[1]-2]"), "{forth}");
-        assert_eq!(varied.back()[super::super::head(&forth, Naming::Pytest)], "t/test_x.py::test_c");
+        assert_eq!(varied.back(Naming::Pytest)(&forth), "t/test_x.py::test_c[a[1]-2]");
         assert!(new.contains("        f()\n\n\ndef test_"));
     }
 

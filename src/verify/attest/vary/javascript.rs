@@ -1,20 +1,16 @@
 //! Variations of JavaScript and TypeScript test files, and beacons in them: a call at the end of every test body
-//! and around the value of every early return. Known are tests whose name and body stand in the text.
+//! and around the value of every early return. Known are tests whose body stands in the text.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tree_sitter::{Language, Node};
 
 use super::literals::{change, is_literal};
-use super::{Edits, Order, Source, Varied, children, head_of, holds_word, parse, source, words};
+use super::scripts::{self, Test, resolved};
+use super::{
+    Edits, Order, Pattern, Source, Varied, children, head_of, holds_word, parse, source, word_count, words,
+};
 use crate::verify::attest::{Draw, Variant};
-
-/// A test, its name and those of the suites around it.
-struct Test<'t> {
-    names: Vec<&'t str>,
-    titles: Vec<Node<'t>>,
-    body: Node<'t>,
-}
 
 /// Files in which something may look at the names of tests.
 const NAMED: [&str; 7] =
@@ -24,7 +20,22 @@ const NAMED: [&str; 7] =
 const EQUALS: [&str; 4] = ["strictEqual", "deepStrictEqual", "equal", "deepEqual"];
 
 /// What compares what was expected of with its argument.
-const MATCHERS: [&str; 3] = ["toBe", "toEqual", "toStrictEqual"];
+const MATCHERS: [&str; 10] = [
+    "toBe",
+    "toEqual",
+    "toStrictEqual",
+    "toHaveLength",
+    "toMatchObject",
+    // Chai's.
+    "equal",
+    "equals",
+    "eq",
+    "eql",
+    "eqls",
+];
+
+/// What may stand between `expect(…)` and a matcher.
+const CHAIN: [&str; 6] = ["to", "be", "deep", "is", "that", "resolves"];
 
 const FUNCTIONS: [&str; 5] = [
     "arrow_function",
@@ -44,8 +55,9 @@ pub fn vary(files: &[Source<'_>], order: &Order<'_>, beacon: &str, draw: &mut Dr
         let Some(tree) = language(path).and_then(|language| parse(text, &language)) else {
             continue;
         };
-        let mut tests = Vec::new();
-        collect(tree.root_node(), text, &mut (Vec::new(), Vec::new()), &mut tests);
+        let (mut tests, sure) = scripts::tests(tree.root_node(), text);
+        // Where something else may announce tests, their names could be any.
+        tests.retain(|test| sure || test.is_exact());
         let mut edits = Edits::default();
         let alias = order.variant == Variant::Alias;
         let titles = if alias && !picky { titles(&tests, text, draw) } else { BTreeMap::new() };
@@ -54,40 +66,47 @@ pub fn vary(files: &[Source<'_>], order: &Order<'_>, beacon: &str, draw: &mut Dr
         }
         let new = if alias { moved(path, text, files, order, draw) } else { None };
         let place = new.as_deref().unwrap_or(path);
-        let many = |head: &str| {
-            tests.iter().filter(|test| head_of(order.naming, path, &test.names) == head).count() > 1
-        };
-        for test in &tests {
-            let head = head_of(order.naming, path, &test.names);
-            if many(&head) {
+        let heads: Vec<String> =
+            tests.iter().map(|test| head_of(order.naming, path, &test.names(text))).collect();
+        for (test, head) in tests.iter().zip(&heads) {
+            if heads.iter().filter(|other| *other == head).count() > 1 {
                 continue;
             }
+            let old = test.names(text);
             let names: Vec<&str> = test
                 .titles
                 .iter()
-                .zip(&test.names)
-                .map(|(node, name)| titles.get(&node.start_byte()).map_or(*name, |(_, title)| title.as_str()))
+                .zip(&old)
+                .map(|(title, name)| {
+                    titles.get(&title.node.start_byte()).map_or(*name, |(_, title)| title.as_str())
+                })
                 .collect();
             let now = head_of(order.naming, place, &names);
-            if now != head {
+            if now != *head {
                 varied.altered.insert(head.clone());
                 varied.renamed.insert(head.clone(), now.clone());
             }
-            if order.may_alter(&head) && test.alter(order.variant, text, draw, &mut edits) {
-                varied.altered.insert(head.clone());
+            let token = (varied.beacons.len() + varied.patterns.len()).to_string();
+            let mut one = Altering { test, path, head, text, order, draw: &mut *draw, varied: &mut varied };
+            let wrap = one.alter(&mut edits);
+            plant(test, path, text, &format!("{beacon}({token}"), wrap, &mut edits);
+            if test.is_exact() {
+                varied.beacons.insert(now, token);
+            } else {
+                varied.patterns.push(Pattern::new(place, test, head.clone(), token));
             }
-            let token = varied.beacons.len().to_string();
-            test.plant(path, text, &format!("{beacon}({token}"), &mut edits);
-            varied.beacons.insert(now, token);
         }
         if new.is_some() {
             varied.files.insert((*path).to_owned(), None);
+            varied.renamed.insert((*path).to_owned(), place.to_owned());
         }
         let changed = edits.apply(text);
         if changed != *text || new.is_some() {
             varied.files.insert(place.to_owned(), Some(changed));
         }
     }
+    // The most telling come first.
+    varied.patterns.sort_by_key(|pattern| std::cmp::Reverse(pattern.rest.replace(".*", "").len()));
     varied
 }
 
@@ -101,72 +120,6 @@ pub fn language(path: &str) -> Option<Language> {
     })
 }
 
-/// The tests that stand directly in a program, a suite or another test.
-fn collect<'t>(
-    block: Node<'t>,
-    text: &'t str,
-    above: &mut (Vec<&'t str>, Vec<Node<'t>>),
-    found: &mut Vec<Test<'t>>,
-) {
-    for statement in children(block).into_iter().filter(|node| node.kind() == "expression_statement") {
-        let Some((kind, title, body)) = said(statement, text) else {
-            continue;
-        };
-        let name = source(title, text);
-        let name = &name[1..name.len() - 1];
-        if name.contains(['\\', '$']) {
-            continue;
-        }
-        above.0.push(name);
-        above.1.push(title);
-        if body.kind() == "statement_block" {
-            let before = found.len();
-            collect(body, text, above, found);
-            // One that holds tests of its own is a suite, whatever it is called.
-            if kind == Kind::Test && found.len() == before {
-                found.push(Test { names: above.0.clone(), titles: above.1.clone(), body });
-            }
-        } else if kind == Kind::Test {
-            found.push(Test { names: above.0.clone(), titles: above.1.clone(), body });
-        }
-        above.0.pop();
-        above.1.pop();
-    }
-}
-
-#[derive(PartialEq)]
-enum Kind {
-    Suite,
-    Test,
-}
-
-/// Title and body of a statement that announces a suite or a test.
-fn said<'t>(statement: Node<'t>, text: &str) -> Option<(Kind, Node<'t>, Node<'t>)> {
-    let mut call = *children(statement).first()?;
-    if call.kind() == "await_expression" {
-        call = *children(call).first()?;
-    }
-    let callee = source(call.child_by_field_name("function")?, text);
-    let kind = match callee.strip_suffix(".only").unwrap_or(callee) {
-        "test" | "it" | "specify" | "t.test" | "ctx.test" | "context.test" | "test.test" | "test.it" => {
-            Kind::Test
-        }
-        "describe" | "suite" | "context" | "test.describe" | "test.suite" => Kind::Suite,
-        _ => return None,
-    };
-    let arguments = children(call.child_by_field_name("arguments")?);
-    let (title, function) = (*arguments.first()?, *arguments.last()?);
-    let known =
-        matches!(function.kind(), "arrow_function" | "function_expression") && title.kind() == "string";
-    // Options may leave a test out.
-    let plain = arguments[1..].iter().all(|argument| {
-        !["skip", "todo"]
-            .iter()
-            .any(|word| argument.kind() == "object" && source(*argument, text).contains(word))
-    });
-    (known && plain).then_some((kind, title, function.child_by_field_name("body")?))
-}
-
 /// New titles, by where the old ones stand.
 fn titles<'t>(tests: &[Test<'t>], text: &str, draw: &mut Draw) -> BTreeMap<usize, (Node<'t>, String)> {
     let mut new = BTreeMap::new();
@@ -174,9 +127,14 @@ fn titles<'t>(tests: &[Test<'t>], text: &str, draw: &mut Draw) -> BTreeMap<usize
         return new;
     }
     let mut taken = BTreeSet::new();
-    for node in tests.iter().flat_map(|test| &test.titles) {
+    // A suite around a test whose name is not known keeps its own.
+    let (exact, others): (Vec<&Test<'t>>, Vec<_>) = tests.iter().partition(|test| test.is_exact());
+    let kept: BTreeSet<usize> =
+        others.iter().flat_map(|test| &test.titles).map(|title| title.node.start_byte()).collect();
+    let known = exact.iter().flat_map(|test| &test.titles).map(|title| title.node);
+    for node in known.filter(|node| !kept.contains(&node.start_byte())) {
         new.entry(node.start_byte())
-            .or_insert_with(|| (*node, words::snake(draw, &mut taken).replace('_', " ")));
+            .or_insert_with(|| (node, words::snake(draw, &mut taken).replace('_', " ")));
     }
     new
 }
@@ -210,125 +168,249 @@ fn own<'t>(node: Node<'t>, kinds: &[&str], found: &mut Vec<Node<'t>>) {
     }
 }
 
-impl<'t> Test<'t> {
-    fn returns(&self) -> Vec<Node<'t>> {
-        let mut found = Vec::new();
-        own(self.body, &["return_statement"], &mut found);
-        found
+/// A test that is altered.
+struct Altering<'a, 't> {
+    test: &'a Test<'t>,
+    path: &'a str,
+    head: &'a str,
+    text: &'t str,
+    order: &'a Order<'a>,
+    draw: &'a mut Draw,
+    varied: &'a mut Varied,
+}
+
+/// What is put around a body that is an expression.
+type Wrap = Option<(String, String)>;
+
+impl<'t> Altering<'_, 't> {
+    /// Alters the body as ordered.
+    fn alter(&mut self, edits: &mut Edits) -> Wrap {
+        match self.order.variant {
+            Variant::Plain | Variant::Alias => None,
+            Variant::Poison if !self.takes_all() => None,
+            Variant::Poison if is_expression(self.test.body) => Some(self.poison_expression()),
+            Variant::Poison => {
+                if self.poison(edits).is_some() {
+                    self.varied.altered.insert(self.head.to_owned());
+                }
+                None
+            }
+            Variant::Perturb => {
+                if !(self.takes_all() && self.perturb(edits)) {
+                    self.perturb_rows(edits);
+                }
+                None
+            }
+        }
     }
 
-    /// Alters the body; whether it did.
-    fn alter(&self, variant: Variant, text: &str, draw: &mut Draw, edits: &mut Edits) -> bool {
-        if self.body.kind() != "statement_block" || children(self.body).is_empty() {
-            return false;
-        }
-        match variant {
-            Variant::Poison => self.poison(text, draw, edits).is_some(),
-            Variant::Perturb => self.perturb(text, draw, edits).is_some(),
-            Variant::Plain | Variant::Alias => false,
-        }
+    /// The ids of this test that run: its head, or what its pattern matches.
+    fn cases<'i>(&self, ids: Option<&'i BTreeSet<String>>) -> Vec<&'i String> {
+        let pattern = Pattern::new(self.path, self.test, String::new(), String::new()).regex();
+        let own = |id: &&String| {
+            if self.test.is_exact() {
+                **id == self.head
+            } else {
+                pattern.as_ref().is_some_and(|p| p.is_match(id))
+            }
+        };
+        ids.into_iter().flatten().filter(own).collect()
     }
 
-    fn poison(&self, text: &str, draw: &mut Draw, edits: &mut Edits) -> Option<()> {
-        let last = *children(self.body).last()?;
-        let returns = self.returns();
+    /// Whether all of it that runs may be altered.
+    fn takes_all(&self) -> bool {
+        let only = self.cases(self.order.only);
+        self.order.alter.is_none_or(|alter| !only.is_empty() && only.iter().all(|id| alter.contains(*id)))
+    }
+
+    fn poison_expression(&mut self) -> (String, String) {
+        self.varied.altered.insert(self.head.to_owned());
+        let wait = if source(self.test.function, self.text).starts_with("async") { "await " } else { "" };
+        let name = words::value(self.draw);
+        (format!("{{ const {name} = {wait}"), format!("; {} return {name}; }}", self.failing()))
+    }
+
+    fn poison(&mut self, edits: &mut Edits) -> Option<()> {
+        let last = *children(self.test.body).last()?;
+        let returns = returns(self.test.body);
         if matches!(last.kind(), "throw_statement" | "while_statement")
-            || returns.iter().any(|node| self.is_bare(*node))
+            || returns.iter().any(|node| is_bare(*node, self.test.body))
         {
             return None;
         }
         for node in &returns {
-            edits.insert(node.start_byte(), format!("{} ", self.failing(text, draw)));
+            edits.insert(node.start_byte(), format!("{} ", self.failing()));
         }
         if last.kind() != "return_statement" {
-            edits.insert(last.end_byte(), format!("{}{}", gap(last, text), self.failing(text, draw)));
+            edits.insert(last.end_byte(), format!("{}{}", gap(last, self.text), self.failing()));
         }
         Some(())
     }
 
-    /// Whether a statement before this one would stand alone in a branch, or be caught.
-    fn is_bare(&self, node: Node<'_>) -> bool {
-        let mut above = node.parent();
-        if above.is_none_or(|parent| parent.kind() != "statement_block") {
-            return true;
-        }
-        while let Some(node) = above.filter(|node| node.id() != self.body.id()) {
-            if node.kind() == "try_statement" {
-                return true;
-            }
-            above = node.parent();
-        }
-        false
+    /// Expects another value: where the base fails, if that is known.
+    fn perturb(&mut self, edits: &mut Edits) -> bool {
+        let claims = self.claims();
+        let lines: BTreeSet<u32> = self
+            .cases(Some(&self.order.lines.keys().cloned().collect()))
+            .into_iter()
+            .flat_map(|id| &self.order.lines[id])
+            .copied()
+            .collect();
+        let first = self.draw.below(claims.len());
+        let mut order: Vec<usize> = (0..claims.len()).map(|step| (first + step) % claims.len()).collect();
+        order.sort_by_key(|at| {
+            let statement = claims[*at].statement;
+            let rows = statement.start_position().row + 1..=statement.end_position().row + 1;
+            !lines.iter().any(|line| rows.contains(&(*line as usize)))
+        });
+        let Some(edit) = order.into_iter().find_map(|at| change(claims[at].expected, self.text, self.draw))
+        else {
+            return false;
+        };
+        edits.0.push(edit);
+        self.varied.altered.insert(self.head.to_owned());
+        true
     }
 
-    fn perturb(&self, text: &str, draw: &mut Draw, edits: &mut Edits) -> Option<()> {
-        let claims = self.claims(text);
-        let first = draw.below(claims.len());
-        let edit = (0..claims.len())
-            .find_map(|step| change(claims[(first + step) % claims.len()].expected, text, draw))?;
-        edits.0.push(edit);
+    /// Expects other values in the rows that the test is made from, of those that may be altered.
+    fn perturb_rows(&mut self, edits: &mut Edits) -> Option<()> {
+        let (made, text) = (self.test, self.text);
+        let table = made.table.as_ref()?;
+        let body = source(made.body, text);
+        let column = statements(made.body).into_iter().filter_map(|statement| compared(statement, text));
+        let column = column.filter(|claim| !is_literal(claim.subject)).find_map(|claim| {
+            let name = source(claim.expected, text);
+            let cells: Option<Vec<_>> = table.rows.iter().map(|row| table.cell(*row, name, text)).collect();
+            // A value that the test uses twice may be what it asks for too.
+            cells.filter(|_| word_count(body, name) == 1)
+        })?;
+        let mut changed = Vec::new();
+        for (row, cell) in table.rows.iter().zip(column) {
+            let (range, new) = change(cell, text, self.draw)?;
+            let mut one = Edits::default();
+            one.0.push((range.start - cell.start_byte()..range.end - cell.start_byte(), new.clone()));
+            let other = one.apply(source(cell, text));
+            let id = |said: &str| Some(format!("{} > {}", self.path, made.of_row(*row, (cell, said), text)?));
+            changed.push(((range, new), id(source(cell, text)), id(&other)));
+        }
+        let ids: BTreeSet<&String> = changed.iter().filter_map(|(_, old, _)| old.as_ref()).collect();
+        let news: BTreeSet<&String> = changed.iter().filter_map(|(_, _, new)| new.as_ref()).collect();
+        let known = ids.len() == changed.len()
+            && news.len() == changed.len()
+            && self.cases(self.order.only).iter().all(|id| ids.contains(id));
+        if !known && !self.takes_all() {
+            return None;
+        }
+        for (edit, old, new) in changed {
+            let (Some(old), Some(new), true) = (old, new, known) else {
+                edits.0.push(edit);
+                self.varied.altered.insert(self.head.to_owned());
+                continue;
+            };
+            if self.order.alter.is_none_or(|alter| alter.contains(&old)) {
+                edits.0.push(edit);
+                self.varied.altered.insert(old.clone());
+                if old != new {
+                    self.varied.cases.insert(new, old);
+                }
+            }
+        }
         Some(())
     }
 
     /// A statement that fails: an assertion of the body with another value, or one of its own.
-    fn failing(&self, text: &str, draw: &mut Draw) -> String {
-        let claims = self.claims(text);
+    fn failing(&mut self) -> String {
+        let (text, claims) = (self.text, self.claims());
         let copies: Vec<_> = claims.iter().filter(|claim| claim.is_repeatable(text)).collect();
-        if let Some(claim) = draw.choose(&copies)
-            && let Some((range, new)) = change(claim.expected, text, draw)
+        if let Some(claim) = self.draw.choose(&copies)
+            && let Some((range, new)) = change(claim.expected, text, self.draw)
         {
             let start = claim.statement.start_byte();
             let mut edits = Edits::default();
             edits.0.push((range.start - start..range.end - start, new));
             return edits.apply(source(claim.statement, text));
         }
-        let (left, right) = own_claim(draw);
+        let (left, right) = own_claim(self.draw);
         let mark = if text.contains(";\n") { ";" } else { "" };
         match claims.first().map(|claim| source(claim.callee, text)).or_else(|| style(text)) {
-            Some("expect") => format!("expect({left}).toBe({right}){mark}"),
-            Some(callee) => format!("{callee}({left}, {right}){mark}"),
-            None => format!("if ({left} !== {right}) throw new Error('unexpected value');"),
+            // Chai's and jest's differ.
+            Some("expect") if text.contains(".toBe") => format!("expect({left}).toBe({right}){mark}"),
+            Some(callee) if EQUALS.iter().any(|equals| callee.ends_with(equals)) => {
+                format!("{callee}({left}, {right}){mark}")
+            }
+            _ => format!("if ({left} !== {right}) throw new Error('unexpected value');"),
         }
     }
 
     /// The comparisons with a literal that surely run.
-    fn claims(&self, text: &'t str) -> Vec<Claim<'t>> {
+    fn claims(&self) -> Vec<Claim<'t>> {
         let mut claims = Vec::new();
-        for statement in children(self.body) {
+        for statement in statements(self.test.body) {
             let mut ends = Vec::new();
             own(statement, &["return_statement", "throw_statement"], &mut ends);
             let leaves = matches!(statement.kind(), "return_statement" | "throw_statement");
-            if leaves || !ends.is_empty() || source(statement, text).contains("skip(") {
+            if leaves || !ends.is_empty() || source(statement, self.text).contains("skip(") {
                 break;
             }
-            claims.extend(claim(statement, text));
+            claims.extend(claim(statement, self.text));
         }
         claims
     }
+}
 
-    /// Puts the beacon at the end of the body and around what is returned early.
-    fn plant(&self, path: &str, text: &str, call: &str, edits: &mut Edits) {
-        let typed = path.ends_with("ts") || path.ends_with("tsx");
-        let call = if typed { format!("(process as any).{call}") } else { format!("process.{call}") };
-        if self.body.kind() != "statement_block" {
-            edits.insert(self.body.start_byte(), format!("{call}, "));
-            edits.insert(self.body.end_byte(), ")");
-            return;
-        }
-        for node in self.returns() {
-            match children(node).first() {
-                Some(value) => {
-                    edits.insert(value.start_byte(), format!("{call}, "));
-                    edits.insert(value.end_byte(), ")");
-                }
-                None => edits.insert(node.start_byte() + "return".len(), format!(" {call})")),
-            }
-        }
-        // A comment must not swallow it.
-        let open =
-            text[..self.body.end_byte() - 1].rsplit('\n').next().is_some_and(|line| line.contains("//"));
-        edits.insert(self.body.end_byte() - 1, format!("{};{call}); ", if open { "\n" } else { "" }));
+fn is_expression(body: Node<'_>) -> bool {
+    body.kind() != "statement_block"
+}
+
+/// The statements of a body, or the expression that it is.
+fn statements(body: Node<'_>) -> Vec<Node<'_>> {
+    if is_expression(body) { vec![body] } else { children(body) }
+}
+
+fn returns(body: Node<'_>) -> Vec<Node<'_>> {
+    let mut found = Vec::new();
+    own(body, &["return_statement"], &mut found);
+    found
+}
+
+/// Whether a statement before this one would stand alone in a branch, or be caught.
+fn is_bare(node: Node<'_>, body: Node<'_>) -> bool {
+    let mut above = node.parent();
+    if above.is_none_or(|parent| parent.kind() != "statement_block") {
+        return true;
     }
+    while let Some(node) = above.filter(|node| node.id() != body.id()) {
+        if node.kind() == "try_statement" {
+            return true;
+        }
+        above = node.parent();
+    }
+    false
+}
+
+/// Puts the beacon at the end of the body and around what is returned early.
+fn plant(planted: &Test<'_>, path: &str, text: &str, call: &str, wrap: Wrap, edits: &mut Edits) {
+    let body = planted.body;
+    let typed = path.ends_with("ts") || path.ends_with("tsx");
+    let call = if typed { format!("(globalThis as any).process.{call}") } else { format!("process.{call}") };
+    if is_expression(body) {
+        let (open, close) = wrap.unwrap_or_default();
+        edits.insert(body.start_byte(), format!("{open}{call}, "));
+        edits.insert(body.end_byte(), format!("){close}"));
+        return;
+    }
+    for node in returns(body) {
+        match children(node).first() {
+            Some(value) => {
+                edits.insert(value.start_byte(), format!("{call}, "));
+                edits.insert(value.end_byte(), ")");
+            }
+            None => edits.insert(node.start_byte() + "return".len(), format!(" {call})")),
+        }
+    }
+    // A comment must not swallow it.
+    let open = text[..body.end_byte() - 1].rsplit('\n').next().is_some_and(|line| line.contains("//"));
+    edits.insert(body.end_byte() - 1, format!("{};{call}); ", if open { "\n" } else { "" }));
 }
 
 /// What stands between statements: a new line with its indent.
@@ -345,38 +427,65 @@ struct Claim<'t> {
     expected: Node<'t>,
 }
 
-fn claim<'t>(statement: Node<'t>, text: &str) -> Option<Claim<'t>> {
-    let call = *children(statement).first()?;
-    let callee =
-        call.child_by_field_name("function").filter(|_| statement.kind() == "expression_statement")?;
-    let arguments = children(call.child_by_field_name("arguments")?);
-    let (subject, expected, callee) = if let Some(object) = callee.child_by_field_name("object") {
-        let method = source(callee.child_by_field_name("property")?, text);
-        let expected = source(object, text).starts_with("expect(");
-        let inner = object.child_by_field_name("function").filter(|_| expected);
-        match inner {
-            Some(inner) if MATCHERS.contains(&method) => {
-                let subject = *children(object.child_by_field_name("arguments")?).first()?;
-                (subject, *arguments.first()?, inner)
-            }
-            _ if EQUALS.contains(&method) && source(object, text).ends_with("assert") => {
-                (*arguments.first()?, *arguments.get(1)?, callee)
-            }
-            _ => return None,
-        }
-    } else if EQUALS.contains(&source(callee, text)) {
-        (*arguments.first()?, *arguments.get(1)?, callee)
-    } else {
-        return None;
+/// A comparison with a literal, or with a name for one.
+fn claim<'t>(statement: Node<'t>, text: &'t str) -> Option<Claim<'t>> {
+    let claim = compared(statement, text)?;
+    let expected = resolved(claim.expected, statement, text)?;
+    (is_literal(expected) && !is_literal(claim.subject)).then_some(Claim { expected, ..claim })
+}
+
+/// A comparison.
+fn compared<'t>(statement: Node<'t>, text: &'t str) -> Option<Claim<'t>> {
+    let mut call = match statement.kind() {
+        "expression_statement" => *children(statement).first()?,
+        "call_expression" | "await_expression" => statement,
+        _ => return None,
     };
-    (is_literal(expected) && !is_literal(subject)).then_some(Claim { statement, callee, subject, expected })
+    if call.kind() == "await_expression" {
+        call = *children(call).first()?;
+    }
+    let callee = call.child_by_field_name("function")?;
+    let arguments = children(call.child_by_field_name("arguments")?);
+    let name = source(callee, text);
+    if matches!(name, "assert" | "assert.ok" | "ok") {
+        let equation = *arguments.first()?;
+        let operator = equation.child_by_field_name("operator").map(|operator| source(operator, text));
+        let (subject, expected) =
+            (equation.child_by_field_name("left")?, equation.child_by_field_name("right")?);
+        let equal = matches!(operator, Some("===" | "=="));
+        return equal.then_some(Claim { statement, callee, subject, expected });
+    }
+    let Some(mut object) = callee.child_by_field_name("object") else {
+        return (EQUALS.contains(&name)).then_some(()).and_then(|()| {
+            Some(Claim { statement, callee, subject: *arguments.first()?, expected: *arguments.get(1)? })
+        });
+    };
+    let method = source(callee.child_by_field_name("property")?, text);
+    if EQUALS.contains(&method) && source(object, text).ends_with("assert") {
+        return Some(Claim { statement, callee, subject: *arguments.first()?, expected: *arguments.get(1)? });
+    }
+    while object.kind() == "member_expression" {
+        let property = source(object.child_by_field_name("property")?, text);
+        if !CHAIN.contains(&property) {
+            return None;
+        }
+        object = object.child_by_field_name("object")?;
+    }
+    let callee = object.child_by_field_name("function").filter(|callee| source(*callee, text) == "expect")?;
+    let [expected] = arguments[..] else { return None };
+    let subject = *children(object.child_by_field_name("arguments")?).first()?;
+    MATCHERS.contains(&method).then_some(Claim { statement, callee, subject, expected })
 }
 
 impl Claim<'_> {
     /// Whether it can be said again without waiting for anything or using anything up.
     fn is_repeatable(&self, text: &str) -> bool {
         // A call may use something up: asked again, an honest one gives another answer, and that may be the wrong one.
-        source(self.subject, text).chars().all(|c| c.is_alphanumeric() || "_.$".contains(c))
+        // A value that has a name stands elsewhere.
+        let here = self.statement.byte_range();
+        self.statement.kind() == "expression_statement"
+            && here.contains(&self.expected.start_byte())
+            && source(self.subject, text).chars().all(|c| c.is_alphanumeric() || "_.$".contains(c))
     }
 }
 
@@ -408,7 +517,8 @@ mod tests {
     use super::*;
 
     fn varied(variant: Variant, path: &str, text: &str, seed: u64) -> Varied {
-        let order = Order { variant, naming: Naming::Script, alter: None, elsewhere: "" };
+        let (naming, lines) = (Naming::Script, &BTreeMap::new());
+        let order = Order { variant, naming, alter: None, only: None, elsewhere: "", lines };
         vary(&[(path, text)], &order, "noteStep", &mut Draw(seed))
     }
 
@@ -458,12 +568,60 @@ mod tests {
             &[],
         );
         check(Variant::Poison, "it('a', () => {\n  if (x) return;\n  go();\n});\n", &["a"], &[]);
-        check(Variant::Poison, "it('a', () => expect(f()).toBe(3));\n", &["a"], &[]);
+        both("it('a', () => expect(f()).toBe(3));\n", &["a"]);
+        both("it('a', async () => expect(await f()).toEqual([3]));\n", &["a"]);
+        both("const want = ['b'];\nit('a', () => {\n  expect(f()).toEqual(want);\n});\n", &["a"]);
+        both("it('a', async () => {\n  await expect(f()).resolves.toBe('x');\n});\n", &["a"]);
+        both("it('a', () => {\n  expect(f()).to.deep.equal([1]);\n});\n", &["a"]);
+        both("it('a', () => {\n  assert(f() === 'x');\n});\n", &["a"]);
+        both("if (linux) {\n  it('a', () => {\n    expect(f()).toBe(1);\n  });\n}\n", &["a"]);
+        check(Variant::Perturb, "it('a', () => {\n  expect(f()).toBeCloseTo(3);\n});\n", &["a"], &[]);
+        check(Variant::Perturb, "const w = 1;\nit('a', () => {\n  expect(f(w)).toBe(w);\n});\n", &["a"], &[]);
         check(Variant::Perturb, "it('a', () => {\n  expect(f()).not.toBe(3);\n});\n", &["a"], &[]);
         check(Variant::Poison, "it('a', { skip: true }, () => {\n  go();\n});\n", &[], &[]);
         check(Variant::Poison, "for (const x of y) { it('a', () => { go(x); }); }\n", &[], &[]);
+        check(Variant::Poison, "it.skip('a', () => { go(); });\n", &[], &[]);
         check(Variant::Poison, "it('a', () => { go(1); });\nit('a', () => { go(2); });\n", &[], &[]);
-        check(Variant::Poison, "it(`a ${x}`, () => { go(1); });\n", &[], &[]);
+    }
+
+    /// Asserts which ids a table's rows have, and which of them a variant alters when these may be altered.
+    fn check_table(text: &str, ids: &[&str], alter: Option<&[&str]>, altered: &[&str]) {
+        let full = |ids: &[&str]| ids.iter().map(|id| format!("t.test.js > {id}")).collect::<BTreeSet<_>>();
+        let (only, alter) = (full(ids), alter.map(full));
+        let (variant, naming, lines) = (Variant::Perturb, Naming::Script, &BTreeMap::new());
+        let order = Order { variant, naming, alter: alter.as_ref(), only: Some(&only), elsewhere: "", lines };
+        let varied = vary(&[("t.test.js", text)], &order, "noteStep", &mut Draw(3));
+        assert!(ids.is_empty() || !varied.patterns.is_empty(), "{text}");
+        for id in &only {
+            assert!(varied.patterns[0].regex().unwrap().is_match(id), "{id}: {varied:?}");
+        }
+        let judged: BTreeSet<String> =
+            only.iter().filter(|id| varied.has_altered(id, Naming::Script)).cloned().collect();
+        assert_eq!(judged, full(altered), "{text}{varied:?}");
+    }
+
+    #[test]
+    fn tests_made_from_tables_have_beacons_and_are_perturbed_row_by_row() {
+        for text in [
+            "for (const [a, want] of [[1, 'x'], [2, 'y']]) {\n  it(`shows ${a}`, () => {\n    expect(f(a)).toBe(want);\n  });\n}\n",
+            "const ROWS = [[1, 'x'], [2, 'y']];\nit.each(ROWS)('shows %i', (a, want) => {\n  expect(f(a)).toBe(want);\n});\n",
+            "[{ a: 1, want: 'x' }, { a: 2, want: 'y' }].forEach(({ a, want }) => {\n  it(`shows ${a}`, () => { assert.equal(f(a), want); });\n});\n",
+            "for (const one of [{ a: 1, want: 'x' }, { a: 2, want: 'y' }]) {\n  it(`shows ${one.a}`, () => { assert.equal(f(one.a), one.want); });\n}\n",
+        ] {
+            let ids = ["shows 1", "shows 2"];
+            check_table(text, &ids, None, &ids);
+            check_table(text, &ids, Some(&["shows 2"]), &["shows 2"]);
+            // A helper may announce tests whose names nobody knows.
+            let helped = format!("{text}function make(name) {{\n  it(name, () => {{}});\n}}\n");
+            let varied = varied(Variant::Poison, "t.test.js", &format!("{helped}other(`it(`);"), 1);
+            assert!(varied.patterns.is_empty(), "{varied:?}");
+        }
+        let unknown =
+            "for (const [a, want] of rows()) {\n  it(`shows ${a}`, () => { expect(f(a)).toBe(want); });\n}\n";
+        check_table(unknown, &["shows 1"], None, &[]);
+        let literal = "for (const a of rows()) {\n  it(`shows ${a}`, () => { expect(f(a)).toBe(3); });\n}\n";
+        check_table(literal, &["shows 1", "shows 2"], None, &["shows 1", "shows 2"]);
+        check_table(literal, &["shows 1", "shows 2"], Some(&["shows 1"]), &[]);
     }
 
     #[test]

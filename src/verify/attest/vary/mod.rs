@@ -6,11 +6,14 @@ mod alias;
 pub mod javascript;
 mod literals;
 mod python;
+mod scripts;
+mod tables;
 pub mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use regex::Regex;
 use tree_sitter::{Language, Node, Parser, Tree};
 
 use super::{Draw, Variant};
@@ -37,11 +40,32 @@ pub struct Order<'a> {
     pub naming: Naming,
     /// The tests that may be altered, by their ids; `None`: all.
     pub alter: Option<&'a BTreeSet<String>>,
+    /// The tests that run, by their ids; `None`: all.
+    pub only: Option<&'a BTreeSet<String>>,
     /// Other texts that may speak of tests by name: configuration, shared set-up.
     pub elsewhere: &'a str,
+    /// The lines where the base fails, by the ids of tests.
+    pub lines: &'a BTreeMap<String, BTreeSet<u32>>,
 }
 
 impl Order<'_> {
+    /// The lines where tests with this head fail on the base.
+    fn lines(&self, head: &str) -> BTreeSet<u32> {
+        let own = self.lines.iter().filter(|(id, _)| self::head(id, self.naming) == head);
+        own.flat_map(|(_, lines)| lines).copied().collect()
+    }
+
+    /// Of these ids, those with this head.
+    fn cases<'i>(&self, ids: Option<&'i BTreeSet<String>>, head: &str) -> BTreeSet<&'i String> {
+        ids.into_iter().flatten().filter(|id| self::head(id, self.naming) == head).collect()
+    }
+
+    /// Whether everything with this head that runs may be altered.
+    fn takes_all_of(&self, head: &str) -> bool {
+        let only = self.cases(self.only, head);
+        self.alter.is_none_or(|alter| !only.is_empty() && only.iter().all(|id| alter.contains(*id)))
+    }
+
     /// Whether tests with this head may be altered.
     fn may_alter(&self, head: &str) -> bool {
         let own = |id: &String| self::head(id, self.naming) == head;
@@ -58,10 +82,41 @@ pub struct Varied {
     pub altered: BTreeSet<String>,
     /// New heads of ids by old ones.
     pub renamed: BTreeMap<String, String>,
-    /// What parts of case names are to be called although their values were changed.
+    /// Ids that rows of tables have in the base, by those that they get from their changed values.
     pub cases: BTreeMap<String, String>,
     /// The beacons that stand in the text, by the new heads of their tests' ids.
     pub beacons: BTreeMap<String, String>,
+    /// Beacons of tests whose names are made while they run, the most telling first.
+    pub patterns: Vec<Pattern>,
+}
+
+/// What is known of the ids of a test whose name is made while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern {
+    /// The file.
+    pub path: String,
+    /// A regular expression for what comes after it.
+    pub rest: String,
+    /// What stands for its name.
+    pub head: String,
+    /// Its beacon.
+    pub token: String,
+}
+
+impl Pattern {
+    fn new(path: &str, test: &scripts::Test<'_>, head: String, token: String) -> Pattern {
+        let rest = test.titles.iter().map(scripts::Title::pattern).collect::<Vec<_>>().join(" > ");
+        Pattern { path: path.to_owned(), rest, head, token }
+    }
+
+    /// A regular expression for ids, in Rust's and in JavaScript's syntax.
+    pub fn text(&self) -> String {
+        format!("^{} > {}$", regex::escape(&self.path), self.rest)
+    }
+
+    fn regex(&self) -> Option<Regex> {
+        Regex::new(&format!("(?s){}", self.text())).ok()
+    }
 }
 
 /// Varies the files.
@@ -78,14 +133,27 @@ impl Varied {
         renamed(id, naming, |head| self.renamed.get(head).map(String::as_str))
     }
 
-    /// The ids that tests have in the base, by the heads of those that they have in the varied files.
-    pub fn back(&self) -> BTreeMap<&str, &str> {
-        self.renamed.iter().map(|(old, new)| (new.as_str(), old.as_str())).collect()
+    /// The ids that tests have in the base, from those that they have in the varied files.
+    pub fn back(&self, naming: Naming) -> impl Fn(&str) -> String {
+        let heads: BTreeMap<&str, &str> =
+            self.renamed.iter().map(|(old, new)| (new.as_str(), old.as_str())).collect();
+        move |id| match self.cases.get(id) {
+            Some(old) => old.clone(),
+            None => renamed(id, naming, |head| heads.get(head).copied()),
+        }
     }
 
     /// Whether the test with this id of the base was altered.
     pub fn has_altered(&self, id: &str, naming: Naming) -> bool {
-        self.altered.contains(head(id, naming))
+        if self.altered.contains(head(id, naming)) || self.altered.contains(id) {
+            return true;
+        }
+        // One that may be either of two tests was altered if both were.
+        let may_be = |pattern: &&Pattern| pattern.regex().is_some_and(|regex| regex.is_match(id));
+        let mut heads = self.patterns.iter().filter(may_be).map(|pattern| &pattern.head).peekable();
+        !self.beacons.contains_key(id)
+            && heads.peek().is_some()
+            && heads.all(|head| self.altered.contains(head))
     }
 }
 
@@ -100,7 +168,13 @@ pub fn head(id: &str, naming: Naming) -> &str {
 /// An id under another head. One that names a whole file or class is found by its own name.
 pub fn renamed<'a>(id: &str, naming: Naming, new: impl Fn(&str) -> Option<&'a str>) -> String {
     let head = head(id, naming);
-    new(head).map_or_else(|| id.to_owned(), |new| format!("{new}{}", &id[head.len()..]))
+    if let Some(new) = new(head) {
+        return format!("{new}{}", &id[head.len()..]);
+    }
+    // A test that nobody knows moves with its file.
+    let file = id.split(" > ").next().filter(|_| naming == Naming::Script);
+    let moved = file.and_then(|file| Some(format!("{}{}", new(file)?, &id[file.len()..])));
+    moved.unwrap_or_else(|| id.to_owned())
 }
 
 /// The head of a test's id, from the path of its file and the names that lead to it.

@@ -1,11 +1,14 @@
 //! Variations of Python test files.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tree_sitter::Node;
 
 use super::literals::{change, is_literal};
-use super::{Edits, Naming, Order, Source, Varied, alias, children, head_of, parse, source, words};
+use super::tables::{Column, columns, element, literal, resolved};
+use super::{
+    Edits, Naming, Order, Source, Varied, alias, children, head_of, parse, source, word_count, words,
+};
 use crate::verify::attest::{Draw, Variant};
 
 /// A test function or method.
@@ -32,6 +35,9 @@ const EQUALS: [&str; 8] = [
     "assertSequenceEqual",
     "assertMultiLineEqual",
 ];
+
+/// Methods that do so only when they are given nothing else.
+const ALMOST: [&str; 1] = ["assertAlmostEqual"];
 
 /// Context managers that let exceptions through.
 const OPEN: [&str; 7] =
@@ -65,11 +71,9 @@ pub(super) fn vary(files: &[Source<'_>], order: &Order<'_>, draw: &mut Draw) -> 
             if !order.may_alter(&head) || !test.is_plain(text) {
                 continue;
             }
-            let changed = match order.variant {
-                Variant::Poison => test.poison(text, draw, &mut edits),
-                _ => test.perturb(text, draw, &mut edits, &head, &mut varied.cases),
-            };
-            if changed.is_some() {
+            if order.variant != Variant::Poison {
+                test.perturb(text, draw, &mut edits, &head, order, &mut varied);
+            } else if order.takes_all_of(&head) && test.poison(text, draw, &mut edits).is_some() {
                 varied.altered.insert(head);
             }
         }
@@ -219,61 +223,68 @@ impl<'t> Test<'t> {
         }
     }
 
-    /// Changes an expected value so that the test must fail.
+    /// Changes an expected value so that the test must fail: where the base fails, if it is known.
     fn perturb(
         &self,
         text: &str,
         draw: &mut Draw,
         edits: &mut Edits,
         head: &str,
-        cases: &mut BTreeMap<String, String>,
-    ) -> Option<()> {
-        let claims = self.claims(text);
-        if !claims.is_empty() {
-            let first = draw.below(claims.len());
-            for step in 0..claims.len() {
-                let claim = &claims[(first + step) % claims.len()];
-                if let Some(edit) = change(claim.expected, text, draw) {
+        order: &Order<'_>,
+        varied: &mut Varied,
+    ) {
+        if order.takes_all_of(head) {
+            let claims = self.claims(text);
+            for at in aimed(&claims, &order.lines(head), draw) {
+                if let Some(edit) = change(claims[at].expected, text, draw) {
                     edits.0.push(edit);
-                    return Some(());
+                    varied.altered.insert(head.to_owned());
+                    return;
                 }
             }
         }
-        self.perturb_rows(text, draw, edits, head, cases)
+        self.perturb_rows(text, draw, edits, head, order, varied);
     }
 
-    /// Changes the expected values of a table: of all rows, since every row is a test of its own.
+    /// Changes the expected values of a table: of the rows that may be altered, since every row is a test of its own.
     fn perturb_rows(
         &self,
         text: &str,
         draw: &mut Draw,
         edits: &mut Edits,
         head: &str,
-        cases: &mut BTreeMap<String, String>,
-    ) -> Option<()> {
-        for (name, cells) in self.tables(text) {
-            let mut changed = Vec::new();
-            for cell in cells {
-                let (range, new) = change(cell, text, draw)?;
-                let mut one = Edits::default();
-                one.0.push((range.start - cell.start_byte()..range.end - cell.start_byte(), new.clone()));
-                let (old, now) = (source(cell, text), one.apply(source(cell, text)));
-                changed.push(((range, new), case(&name, &now, old, head)));
-            }
-            if changed.is_empty() {
+        order: &Order<'_>,
+        varied: &mut Varied,
+    ) {
+        let (only, whole) = (order.cases(order.only, head), order.takes_all_of(head));
+        for column in self.tables(text) {
+            let Some(changed) = column.change(text, draw) else { continue };
+            let old: BTreeSet<String> =
+                changed.iter().filter_map(|cell| Some(format!("{head}{}", cell.ids.as_ref()?.0))).collect();
+            let known = !old.is_empty() && only.iter().all(|id| old.contains(*id));
+            if !known && !whole {
                 continue;
             }
-            for (edit, case) in changed {
-                edits.0.push(edit);
-                cases.extend(case);
+            for cell in changed {
+                let ids = cell.ids.filter(|_| known);
+                let ids = ids.map(|(old, new)| (format!("{head}{old}"), format!("{head}{new}")));
+                let Some((old, new)) = ids else {
+                    edits.0.push(cell.edit);
+                    varied.altered.insert(head.to_owned());
+                    continue;
+                };
+                if order.alter.is_none_or(|alter| alter.contains(&old)) {
+                    edits.0.push(cell.edit);
+                    varied.altered.insert(old.clone());
+                    varied.cases.insert(new, old);
+                }
             }
-            return Some(());
+            return;
         }
-        None
     }
 
-    /// The columns of parametrised tables that the body compares with, by the name of their argument.
-    fn tables(&self, text: &'t str) -> Vec<(String, Vec<Node<'t>>)> {
+    /// The columns of parametrised tables that the body compares with.
+    fn tables(&self, text: &'t str) -> Vec<Column<'t>> {
         let mut named = Vec::new();
         let words = source(self.body, text).split(|c: char| !(c.is_alphanumeric() || c == '_'));
         let words: Vec<&str> = words.collect();
@@ -291,12 +302,72 @@ impl<'t> Test<'t> {
     fn claims(&self, text: &'t str) -> Vec<Claim<'t>> {
         let mut claims = Vec::new();
         compare(self.body, text, &mut |statement, subject, expected| {
-            if is_literal(expected) && !is_literal(subject) && !source(subject, text).contains("ANY") {
+            if is_literal(subject) || source(subject, text).contains("ANY") {
+                return;
+            }
+            if let Some(expected) = literal(expected, text) {
                 claims.push(Claim { statement, subject, expected });
             }
         });
+        for statement in children(self.body) {
+            if !ends(statement).is_empty() {
+                break;
+            }
+            if statement.kind() == "for_statement" {
+                claims.extend(looped(statement, text).into_iter().flatten());
+            }
+        }
         claims
     }
+}
+
+/// The claims of a loop over a table that stands in the text, one for each row.
+fn looped<'t>(statement: Node<'t>, text: &'t str) -> Option<Vec<Claim<'t>>> {
+    let (left, right) = (statement.child_by_field_name("left")?, statement.child_by_field_name("right")?);
+    let body = statement.child_by_field_name("body")?;
+    let names: Vec<&str> = match left.kind() {
+        "pattern_list" | "tuple_pattern" => children(left).iter().map(|name| source(*name, text)).collect(),
+        _ => return None,
+    };
+    let rows = resolved(right, statement, text).filter(|rows| matches!(rows.kind(), "list" | "tuple"))?;
+    let mut found = Vec::new();
+    compare(body, text, &mut |statement, subject, expected| {
+        let name = source(expected, text);
+        let place =
+            names.iter().position(|known| *known == name && word_count(source(body, text), name) == 1);
+        let cells: Option<Vec<_>> =
+            place.and_then(|at| children(rows).into_iter().map(|row| element(row, at)).collect());
+        for expected in cells.into_iter().flatten().filter(|cell| is_literal(*cell)) {
+            found.push(Claim { statement, subject, expected });
+        }
+    });
+    Some(found)
+}
+
+/// What leaves a statement early.
+fn ends(statement: Node<'_>) -> Vec<Node<'_>> {
+    let mut ends = Vec::new();
+    if matches!(statement.kind(), "return_statement" | "raise_statement") {
+        ends.push(statement);
+    }
+    own(
+        statement,
+        &["return_statement", "raise_statement", "break_statement", "continue_statement"],
+        &mut ends,
+    );
+    ends
+}
+
+/// An order to try claims in: those on the lines where the base fails first, each else as good as any other.
+fn aimed(claims: &[Claim<'_>], lines: &BTreeSet<u32>, draw: &mut Draw) -> Vec<usize> {
+    let first = draw.below(claims.len());
+    let mut order: Vec<usize> = (0..claims.len()).map(|step| (first + step) % claims.len()).collect();
+    let rows = |node: Node<'_>| node.start_position().row + 1..=node.end_position().row + 1;
+    order.sort_by_key(|at| {
+        let claim = &claims[*at];
+        !lines.iter().any(|line| rows(claim.statement).contains(&(*line as usize)))
+    });
+    order
 }
 
 /// Calls back with every comparison that surely runs: statement, subject, expected value. False when what
@@ -319,47 +390,13 @@ fn compare<'t>(block: Node<'t>, text: &'t str, each: &mut dyn FnMut(Node<'t>, No
                     return false;
                 }
             }
-            "return_statement" | "raise_statement" => return false,
             _ => {}
         }
-        let mut ends = Vec::new();
-        own(
-            statement,
-            &["return_statement", "raise_statement", "break_statement", "continue_statement"],
-            &mut ends,
-        );
-        if !ends.is_empty() {
+        if !ends(statement).is_empty() {
             return false;
         }
     }
     true
-}
-
-/// The columns of a parametrised table that have one of these names: the name, and a cell for each row.
-fn columns<'t>(decorator: Node<'t>, text: &str, wanted: &[&str]) -> Vec<(String, Vec<Node<'t>>)> {
-    let made = children(decorator).first().copied().filter(|node| node.kind() == "call");
-    let parts = made.and_then(|call| {
-        Some((call.child_by_field_name("function")?, children(call.child_by_field_name("arguments")?)))
-    });
-    let Some((function, given)) =
-        parts.filter(|(function, _)| source(*function, text).ends_with("parametrize"))
-    else {
-        return Vec::new();
-    };
-    let [keys, rows] = given[..] else {
-        return Vec::new();
-    };
-    if !matches!(rows.kind(), "list" | "tuple") || function.kind() != "attribute" {
-        return Vec::new();
-    }
-    let names = argument_names(keys, text);
-    let mut found = Vec::new();
-    for (at, name) in names.iter().enumerate().filter(|(_, name)| wanted.contains(&name.as_str())) {
-        let pick = |row: Node<'t>| if names.len() == 1 { Some(row) } else { element(row, at) };
-        let matching: Option<Vec<_>> = children(rows).into_iter().map(pick).collect();
-        found.extend(matching.map(|matching| (name.clone(), matching)));
-    }
-    found
 }
 
 /// A comparison with a literal.
@@ -374,7 +411,10 @@ impl Claim<'_> {
     /// Whether it can be said again without waiting for anything or using anything up.
     fn is_repeatable(&self, text: &str) -> bool {
         // A call may use something up: asked again, an honest one gives another answer, and that may be the wrong one.
-        source(self.subject, text).chars().all(|c| c.is_alphanumeric() || "_.".contains(c))
+        // A cell of a table stands elsewhere.
+        let here = self.statement.byte_range();
+        here.contains(&self.expected.start_byte())
+            && source(self.subject, text).chars().all(|c| c.is_alphanumeric() || "_.".contains(c))
     }
 }
 
@@ -395,45 +435,14 @@ fn compared<'t>(statement: Node<'t>, text: &'t str) -> Option<(Node<'t>, Node<'t
     } else {
         let method = source(inner.child_by_field_name("function")?, text).strip_prefix("self.")?;
         let arguments = children(inner.child_by_field_name("arguments")?);
-        let (true, [left, right, ..]) = (EQUALS.contains(&method), &arguments[..]) else {
-            return None;
-        };
-        (*left, *right)
+        match &arguments[..] {
+            [left, right] if ALMOST.contains(&method) => (*left, *right),
+            [left, right, ..] if EQUALS.contains(&method) => (*left, *right),
+            _ => return None,
+        }
     };
-    let (left_is, right_is) = (is_literal(left), is_literal(right));
+    let (left_is, right_is) = (literal(left, text).is_some(), literal(right, text).is_some());
     if left_is && !right_is { Some((right, left)) } else { Some((left, right)) }
-}
-
-/// The names in the first argument of `parametrize`.
-fn argument_names(node: Node<'_>, text: &str) -> Vec<String> {
-    let plain = |text: &str| text.trim_matches(['"', '\'']).to_owned();
-    match node.kind() {
-        "string" => plain(source(node, text)).split(',').map(|name| name.trim().to_owned()).collect(),
-        _ => children(node).into_iter().map(|name| plain(source(name, text))).collect(),
-    }
-}
-
-/// An element of a row, written as a tuple, a list or a `pytest.param`.
-fn element(row: Node<'_>, at: usize) -> Option<Node<'_>> {
-    let elements = match row.kind() {
-        "tuple" | "list" => row,
-        "call" => row.child_by_field_name("arguments")?,
-        _ => return None,
-    };
-    children(elements).into_iter().filter(|part| part.kind() != "keyword_argument").nth(at)
-}
-
-/// How pytest called a case before its value was changed, if it calls it by the value.
-fn case(name: &str, now: &str, old: &str, head: &str) -> Option<(String, String)> {
-    let kind = match now.as_bytes().first()? {
-        b'"' | b'\'' => "str",
-        b'T' | b'F' => "bool",
-        b'0'..=b'9' | b'-' if now.contains('.') => "float",
-        b'0'..=b'9' | b'-' => "int",
-        _ => return None,
-    };
-    let shown = |text: &str| text.trim_matches(['"', '\'']).to_owned();
-    Some((format!("{head}|{name}={kind}:{}", shown(now)), shown(old)))
 }
 
 /// Two things that are not equal, though they could be meant to.
@@ -468,10 +477,11 @@ pub(super) fn runs_by_name(test: &Test<'_>, naming: Naming) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet as Set;
+    use std::collections::{BTreeMap, BTreeSet as Set};
 
     fn varied(variant: Variant, text: &str, seed: u64) -> Varied {
-        let order = Order { variant, naming: Naming::Pytest, alter: None, elsewhere: "" };
+        let lines = &BTreeMap::new();
+        let order = Order { variant, naming: Naming::Pytest, alter: None, only: None, elsewhere: "", lines };
         vary(&[("t.py", text)], &order, &mut Draw(seed))
     }
 
@@ -537,14 +547,69 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_perturbed_in_every_row_and_its_cases_keep_their_names() {
+    fn named_values_and_loops_over_tables_are_perturbed_where_nothing_else_uses_them() {
+        let perturb = |text: &str, altered: &[&str]| check(Variant::Perturb, text, altered);
+        perturb("WANT = [1, 2]\n\n\ndef test_a():\n    assert f() == WANT\n", &["test_a"]);
+        perturb("def test_a():\n    want = {'a': 1}\n    assert f() == want\n", &["test_a"]);
+        perturb("def test_a():\n    want = dedent('x y')\n    assert f() == want\n", &["test_a"]);
+        perturb("def test_a():\n    assert f() == pytest.approx(0.5)\n", &["test_a"]);
+        perturb("def test_a():\n    assert f() == Decimal('1.50')\n", &["test_a"]);
+        let loops = "def test_a():\n    for a, want in [('x', 1), ('y', 2)]:\n        assert f(a) == want\n";
+        perturb(loops, &["test_a"]);
+        for text in [
+            "WANT = 1\n\n\ndef test_a():\n    assert f(WANT) == WANT\n",
+            "def test_a():\n    want = 1\n    go(want)\n    assert f() == want\n",
+            "def test_a():\n    assert f() == pytest.approx(0.5, abs=9)\n",
+            "def test_a():\n    assert f() == Point(1, 2)\n",
+            &loops.replace("[('x', 1), ('y', 2)]", "rows()"),
+            &loops.replace("== want", "== g(want)"),
+            &loops.replace("assert f", "if a == 'x': continue\n        assert f"),
+        ] {
+            perturb(text, &[]);
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_is_expected_where_the_base_fails() {
+        let text = "def test_a():\n    assert f(1) == 1\n    assert f(2) == 2\n    assert f(3) == 3\n";
+        let lines = BTreeMap::from([("t.py::test_a".to_owned(), Set::from([3]))]);
+        let (variant, naming) = (Variant::Perturb, Naming::Pytest);
+        let order = Order { variant, naming, alter: None, only: None, elsewhere: "", lines: &lines };
+        for seed in 0..20 {
+            let varied = vary(&[("t.py", text)], &order, &mut Draw(seed));
+            let new = varied.files["t.py"].as_deref().unwrap();
+            assert!(new.contains("f(1) == 1\n") && !new.contains("f(2) == 2\n"), "{new}");
+        }
+    }
+
+    #[test]
+    fn a_table_is_perturbed_in_the_rows_that_are_chosen() {
         let text = "@pytest.mark.parametrize('a,want', [([1], 5), ([2], 7)])\ndef test_a(a, want):\n    assert f(a) == want\n";
-        check(Variant::Perturb, text, &["test_a"]);
-        let varied = varied(Variant::Perturb, text, 1);
-        let names: Set<&str> = varied.cases.values().map(String::as_str).collect();
-        assert_eq!(names, ["5", "7"].into());
-        assert!(varied.cases.keys().all(|key| key.starts_with("t.py::test_a|want=int:")));
+        let id = |row: &str| format!("t.py::test_a[{row}]");
+        let both = Set::from([id("a0-5"), id("a1-7")]);
+        let chosen = |text: &str, alter: Option<&Set<String>>, only: &Set<String>| {
+            let (variant, naming, lines) = (Variant::Perturb, Naming::Pytest, &BTreeMap::new());
+            let order = Order { variant, naming, alter, only: Some(only), elsewhere: "", lines };
+            vary(&[("t.py", text)], &order, &mut Draw(1))
+        };
+        let all = chosen(text, None, &both);
+        assert_eq!(all.altered, both);
+        assert_eq!(all.cases.values().cloned().collect::<Set<_>>(), both);
+        let one = Set::from([id("a1-7")]);
+        let some = chosen(text, Some(&one), &both);
+        assert_eq!(some.altered, one);
+        let new = some.files["t.py"].as_deref().unwrap();
+        assert!(new.contains("([1], 5)") && !new.contains("7)"), "{new}");
+        // Rows that cannot be told apart are changed together or not at all.
+        let named = text.replace("5), ([2], 7", "5), ([2], g()");
+        assert_eq!(chosen(&named, Some(&one), &both).altered, Set::new());
+        let other = Set::from([id("x"), id("y")]);
+        assert_eq!(chosen(text, Some(&Set::from([id("x")])), &other).altered, Set::new());
+        assert_eq!(chosen(text, Some(&other), &other).altered, ["t.py::test_a".to_owned()].into());
         check(Variant::Perturb, &text.replace("7)", "g())"), &[]);
         check(Variant::Perturb, &text.replace("== want", "== 3 + want"), &[]);
+        let apart = text.replace("[([1], 5), ([2], 7)]", "ROWS");
+        let apart = format!("ROWS = [([1], 5), ([2], 7)]\n\n\n{apart}");
+        assert_eq!(chosen(&apart, None, &both).altered, both);
     }
 }
