@@ -118,8 +118,14 @@ fn plain(words: &[&str], folder: &Path) -> Command {
 
 /// The smallest command in the strongest box.
 fn boxed(workspace: &Workspace, folder: &Path) -> Result<Command> {
-    let policy =
-        Policy { workspace, readable: Vec::new(), writable: Vec::new(), caches: Vec::new(), network: false };
+    let policy = Policy {
+        workspace,
+        readable: Vec::new(),
+        writable: Vec::new(),
+        caches: Vec::new(),
+        network: false,
+        served: false,
+    };
     let command = Command { dir: workspace.tree(), ..plain(&["/bin/true"], folder) };
     Sandbox::new(Level::Namespaces, host()).wrap(command, &policy)
 }

@@ -44,6 +44,8 @@ pub struct Run<'a> {
     pub mutants: usize,
     /// What is at stake, if that was said.
     pub stakes: Option<Stakes>,
+    /// The share of the targets that a proposer which searches is not told of, from 0 to 0.5.
+    pub withhold: f64,
     /// What happened so far.
     pub ledger: Ledger,
     /// Told of every record as soon as it is on the disk.
@@ -84,6 +86,10 @@ async fn turn(run: &mut Run<'_>) -> Result<Outcome> {
     };
     if baseline.targets.is_empty() {
         return Ok(already_green(&baseline));
+    }
+    let trouble = verify::survey_held_out(&mut run.verifier, &baseline, run.say).await?;
+    if let Some(Trouble { cause, detail, remedy }) = trouble {
+        return Ok(Outcome::NotFixable { cause, detail, remedy });
     }
     loop {
         if let Some((candidate, evidence)) = run.accepted() {
@@ -215,6 +221,10 @@ impl Run<'_> {
         mend: Option<&Attempt>,
     ) -> Result<Step> {
         let attempt = attempts.last().map_or(0, |last| last.number) + 1;
+        let searches = self.proposers[tier].context().is_none();
+        let share = if searches { self.withhold } else { 0.0 };
+        let (seen, withheld) = verify::withhold(baseline, share, self.seed());
+        let baseline = &seen;
         let failure = mend.and_then(|mend| mend.failure().cloned());
         let failure = failure.unwrap_or_else(|| verify::failure_of_base(baseline));
         let prompt = match self.proposers[tier].context() {
@@ -231,6 +241,7 @@ impl Run<'_> {
                     tier,
                     model,
                     prompt: String::new(),
+                    withheld,
                     most: Spent::default(),
                 })?;
                 return self.declined(attempt, reason, Spent::default(), true);
@@ -240,7 +251,7 @@ impl Run<'_> {
             return Ok(Step::Stop(Outcome::OutOfBudget { limit }));
         }
         let text = [prompt.system.as_str(), prompt.user.as_str()].join("\n").trim().to_owned();
-        self.note(Event::Asked { attempt, tier, model: model.clone(), prompt: text, most })?;
+        self.note(Event::Asked { attempt, tier, model: model.clone(), prompt: text, withheld, most })?;
         (self.say)(&format!("attempt {attempt}: {model}"));
         let start = Instant::now();
         let elapsed = self.ledger.elapsed();
@@ -299,6 +310,9 @@ impl Run<'_> {
             read: &|path| self.base(path),
         };
         let statement = self.verifier.task.statement.as_deref();
+        // Held-out tests name no place: what the base fails with does.
+        let held_out = failure.kind == FailureKind::HeldOutFails;
+        let about = if held_out { &verify::failure_of_base(baseline) } else { failure };
         let earlier: Vec<String> =
             attempts.iter().flat_map(|attempt| [Some(digest(attempt)), learned(attempt)]).flatten().collect();
         let material = Material {
@@ -306,13 +320,19 @@ impl Run<'_> {
             statement,
             failure,
             baseline,
-            relevant: &prompt::relevant(failure, statement, &repository),
+            relevant: &prompt::relevant(about, statement, &repository),
             tried: mend.map(|mend| mend.diff.as_str()),
             problems: &[],
             earlier: &earlier,
             protected: &self.verifier.task.protected,
         };
         prompt::build(&self.templates, &material, context)
+    }
+
+    /// What the same base gives in every run, so that a search that goes on sees the same targets.
+    fn seed(&self) -> u64 {
+        let tree = self.verifier.workshop.snapshot.tree.get(..16).unwrap_or_default();
+        u64::from_str_radix(tree, 16).unwrap_or(0)
     }
 
     /// A file of the base.

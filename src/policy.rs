@@ -9,7 +9,7 @@ use crate::budget::{Budget, Limit, Spent};
 use crate::leak::percent;
 use crate::patch::Patch;
 use crate::record::{Event, Record};
-use crate::verdict::{Failure, Verdict};
+use crate::verdict::{Failure, FailureKind, Verdict};
 
 /// Rounds on one branch: a fresh candidate and two repairs.
 const ROUNDS: usize = 3;
@@ -24,6 +24,10 @@ const EVER: f64 = 0.5;
 /// Of the tasks that a proposer ever solves, the share that it has solved after its first and its second round: the
 /// middle of what public data say, 90 to 93 % and 98 to 99 %. Each later round finds half of what is left.
 const SOLVED_BY: [f64; 2] = [0.915, 0.985];
+
+/// Candidates that held-out tests may stop before the run stops: each tells one bit about them, and is a chance to
+/// pass by luck.
+const HELD_OUT: usize = 3;
 
 /// A rung of the ladder.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +85,11 @@ impl Attempt {
     /// Whether the verifier found it suspect or could not judge it: neither a pass nor something to mend.
     fn is_doubtful(&self) -> bool {
         matches!(self.verdict, Some(Verdict::Rejected { .. } | Verdict::Inconclusive { .. }))
+    }
+
+    /// Whether held-out tests stopped it.
+    fn is_held_out(&self) -> bool {
+        self.failure().is_some_and(|failure| failure.kind == FailureKind::HeldOutFails)
     }
 }
 
@@ -312,7 +321,20 @@ fn climbing(attempts: &[Attempt], tiers: &[Tier], budget: &Budget, elapsed: Dura
             decide(Action::GiveUp, reason, &["ask afresh"])
         };
     }
-    if !tiers.get(last.tier).is_some_and(|tier| tier.reads_prompt) {
+    let reads_prompt = tiers.get(last.tier).is_some_and(|tier| tier.reads_prompt);
+    if last.is_held_out() {
+        let stopped = attempts.iter().filter(|attempt| attempt.is_held_out()).count();
+        if stopped >= HELD_OUT {
+            let reason =
+                format!("held-out tests stopped {stopped} candidates, and more would give them away");
+            return decide(Action::GiveUp, reason, &["ask again"]);
+        }
+        if !reads_prompt && tiers.len() > last.tier + 1 {
+            // A search would use up the bits that help a model.
+            return climb(last.tier, tiers, "held-out tests fail");
+        }
+    }
+    if !reads_prompt {
         return decide(
             Action::Fresh(last.tier),
             format!("{} may have another candidate", last.model),
@@ -407,7 +429,18 @@ mod tests {
             .to_vec()
     }
 
-    /// An attempt written as `tier:patch:failing test`, or `tier:-` for a declined one.
+    fn failure(test: &str) -> Failure {
+        Failure {
+            kind: FailureKind::TargetsFail,
+            summary: String::new(),
+            tests: vec![TestResult::failed(test, "")],
+            diagnostics: Vec::new(),
+            log: String::new(),
+        }
+    }
+
+    /// An attempt written as `tier:patch:failing test`, `tier:held:patch` for one that held-out tests stopped, or
+    /// `tier:-` for a declined one.
     fn attempt(word: &str) -> Attempt {
         let parts: Vec<&str> = word.split(':').collect();
         let tier: usize = parts[0].parse().unwrap();
@@ -415,15 +448,14 @@ mod tests {
         let base = Attempt { tier, spent, ..Attempt::default() };
         match parts[1..] {
             ["-"] => Attempt { declined: Some("no more".into()), ..base },
+            ["held", patch] => {
+                let failure = Failure { kind: FailureKind::HeldOutFails, tests: Vec::new(), ..failure("") };
+                let patch = Patch([(RepoPath::new("a").unwrap(), Some(File::plain(patch)))].into());
+                Attempt { patch: Some(patch), verdict: Some(Verdict::Red(failure)), ..base }
+            }
             ["cheat"] => Attempt { verdict: Some(Verdict::Rejected { violations: Vec::new() }), ..base },
             [patch, test] => {
-                let failure = Failure {
-                    kind: FailureKind::TargetsFail,
-                    summary: String::new(),
-                    tests: vec![TestResult::failed(test, "")],
-                    diagnostics: Vec::new(),
-                    log: String::new(),
-                };
+                let failure = failure(test);
                 let patch = Patch([(RepoPath::new("a").unwrap(), Some(File::plain(patch)))].into());
                 Attempt { patch: Some(patch), verdict: Some(Verdict::Red(failure)), ..base }
             }
@@ -466,6 +498,16 @@ mod tests {
     fn a_cheat_gets_one_fresh_try() {
         check("0:- 1:cheat", &Action::Fresh(1));
         check("0:- 1:cheat 1:cheat", &Action::GiveUp);
+    }
+
+    #[test]
+    fn held_out_tests_tell_three_bits_in_a_run_and_no_more() {
+        check("0:- 1:held:a", &Action::Repair(1));
+        check("0:- 1:held:a 1:held:b", &Action::Fresh(2));
+        check("0:- 1:held:a 1:b:t 1:held:c", &Action::Fresh(2));
+        check("0:- 1:held:a 1:held:b 2:held:c", &Action::GiveUp);
+        // A search leaves the other two to the models above it.
+        check("0:held:a", &Action::Fresh(1));
     }
 
     #[test]

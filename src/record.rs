@@ -1,7 +1,7 @@
 //! The records of a ledger, one JSON object a line. Everything that is shown or exported is computed from
 //! them. A changed field means a new [`FORMAT`] and a new golden file (`tests/golden/`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::budget::{Limit, Spent};
 use crate::leak::Strength;
 use crate::patch::{Patch, RepoPath};
 use crate::task::Task;
-use crate::verdict::{Baseline, Evidence, Failure, Verdict};
+use crate::verdict::{Baseline, Evidence, Failure, TestId, Verdict};
 
 /// The format number that [`Event::Started`] carries.
 pub const FORMAT: u32 = 1;
@@ -68,6 +68,9 @@ pub enum Event {
         files: usize,
         /// The test suites found: profile and folder.
         suites: Vec<String>,
+        /// Git tree id of the held-out files, if there are any; they themselves are not told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        held_out: Option<String>,
     },
     /// Dependencies were installed.
     SetUp {
@@ -105,6 +108,9 @@ pub enum Event {
         /// What it is told; empty for proposers that take no prompt.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         prompt: String,
+        /// Targets that a proposer which searches was not told of.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        withheld: BTreeSet<TestId>,
         /// The most that the call can cost.
         most: Spent,
     },

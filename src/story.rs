@@ -7,7 +7,7 @@ use crate::leak::{Leak, Strength, percent};
 use crate::policy;
 use crate::record::{Event, Outcome, Record};
 use crate::text::{clip, list, one_line, printable};
-use crate::verdict::{Baseline, Evidence, Failure, LayerResult, Verdict};
+use crate::verdict::{Baseline, Evidence, Failure, LayerName, LayerResult, Verdict};
 use crate::verify::{Receipt, count};
 
 /// The line that a record is worth while the run goes on, if any.
@@ -147,9 +147,9 @@ pub fn ending(records: &[Record]) -> String {
 fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence) {
     let attempts = policy::attempts(records);
     let by = attempts.iter().rev().find(|attempt| matches!(attempt.verdict, Some(Verdict::Green(_))));
-    let by =
+    let author =
         by.map_or(String::new(), |attempt| format!(", by {} in attempt {}", attempt.model, attempt.number));
-    let _ = writeln!(text, "Green{by}.");
+    let _ = writeln!(text, "Green{author}.");
     let fixed: Vec<&String> = evidence.fixed.iter().collect();
     let _ =
         writeln!(text, "\nWhat was wrong:\n  {} failing: {}", count(fixed.len(), "test"), list(&fixed, 5));
@@ -168,7 +168,20 @@ fn green(text: &mut String, records: &[Record], diff: &str, evidence: &Evidence)
             list(&evidence.left_out, 5)
         )
     });
-    for line in [Some(runs), Some(kept), left_out].into_iter().flatten() {
+    let asked = records.iter().rev().find_map(|record| match &record.event {
+        Event::Asked { attempt, withheld, .. } if by.is_some_and(|by| by.number == *attempt) => {
+            Some(withheld)
+        }
+        _ => None,
+    });
+    let withheld = asked.filter(|withheld| !withheld.is_empty()).map(|withheld| {
+        format!("{} of the targets were withheld from the search, and pass too", withheld.len())
+    });
+    let hidden = evidence.layers.iter().filter(|layer| {
+        matches!(layer.name, LayerName::HeldOut | LayerName::Oracle) && layer.result == LayerResult::Passed
+    });
+    let hidden = hidden.map(|layer| format!("{}: {}", layer.name, layer.detail));
+    for line in [Some(runs), Some(kept), withheld, left_out].into_iter().flatten().chain(hidden) {
         let _ = writeln!(text, "  + {line}");
     }
     for caveat in &evidence.caveats {

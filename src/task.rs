@@ -72,6 +72,14 @@ pub struct Task {
     pub budget: Budget,
 }
 
+impl Task {
+    /// The task as anybody may read it: whoever may propose must not learn what oracles ask.
+    #[must_use]
+    pub fn open(&self) -> Task {
+        Task { oracle: Vec::new(), ..self.clone() }
+    }
+}
+
 /// What one command may use. Where nothing is said, the next to be asked decides: the command line, the task, the
 /// toolchain's profile, the sandbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -147,15 +155,22 @@ fn mebibytes(text: &str) -> Option<u64> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Oracle {
-    /// Program and arguments that every case begins with; relative to `dir`.
+    /// Program and arguments that every case begins with, or the server; relative to `dir`.
     pub argv: Vec<String>,
+    /// The port, 1024 or above, on which the program serves HTTP. Its cases are requests, asked of one process in
+    /// their order. It must not put itself into the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Whether the untouched base gives the expected answers, to questions about what must not change.
+    #[serde(default)]
+    pub same_as_base: bool,
     /// What makes the program, once.
     #[serde(default)]
     pub build: Vec<String>,
     /// The folder that it runs in, relative to the repository.
     #[serde(default)]
     pub dir: String,
-    /// Deadline of every command in seconds.
+    /// Deadline of every command in seconds; of a server, until it listens, and then for all its answers together.
     #[serde(default = "one_minute")]
     pub seconds: u64,
     /// The questions.
@@ -172,12 +187,114 @@ pub struct OracleCase {
     /// What it reads from stdin.
     #[serde(default)]
     pub stdin: String,
-    /// What it must print, blanks at the end apart; not looked at, if absent.
-    #[serde(default)]
+    /// What a server is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// What it must print, blanks at the end apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdout: Option<String>,
-    /// The status that it must end with.
-    #[serde(default)]
-    pub status: i32,
+    /// The body that a server must answer with, blanks at the end apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The JSON value that stdout or the body must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<serde_json::Value>,
+    /// A regular expression that must match somewhere in stdout or the body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<String>,
+    /// Headers that a server must answer with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The status that it must end or answer with; 0 for a command and 200 for a server, unless told otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<i32>,
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Headers besides `Host`, `Connection` and `Content-Length`.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub body: String,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            headers: BTreeMap::new(),
+            body: String::new(),
+        }
+    }
+}
+
+impl Oracle {
+    /// Says what makes no sense in it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.argv.is_empty() || self.case.is_empty() {
+            return Err("it needs a program, `argv`, and at least one `case`".to_owned());
+        }
+        if self.port.is_some_and(|port| port < 1024) {
+            return Err("a server in the box cannot have a port below 1024".to_owned());
+        }
+        for (number, case) in self.case.iter().enumerate() {
+            case.check(self).map_err(|why| format!("case {}: {why}", number + 1))?;
+        }
+        Ok(())
+    }
+}
+
+impl OracleCase {
+    fn check(&self, oracle: &Oracle) -> Result<(), String> {
+        let command = !self.args.is_empty() || !self.stdin.is_empty() || self.stdout.is_some();
+        let served = self.request.is_some() || self.body.is_some() || !self.headers.is_empty();
+        match oracle.port {
+            Some(_) if command => return Err("args, stdin and stdout are for commands".to_owned()),
+            Some(_) if self.request.is_none() => return Err("a server needs a `request`".to_owned()),
+            None if served => {
+                return Err("request, body and headers need an oracle with a `port`".to_owned());
+            }
+            Some(_) | None => {}
+        }
+        if self.expects() && oracle.same_as_base {
+            return Err("with same_as_base the base says what is expected".to_owned());
+        }
+        if !self.expects() && !oracle.same_as_base {
+            return Err("it expects nothing: stdout, body, json, matches, headers or status".to_owned());
+        }
+        if let Some(pattern) = &self.matches {
+            regex::Regex::new(pattern).map_err(|error| error.to_string())?;
+        }
+        self.request.as_ref().map_or(Ok(()), Request::check)
+    }
+
+    fn expects(&self) -> bool {
+        let told = [self.stdout.is_some(), self.body.is_some(), self.json.is_some(), self.matches.is_some()];
+        told.contains(&true) || !self.headers.is_empty() || self.status.is_some()
+    }
+}
+
+impl Request {
+    /// One request must not smuggle in another.
+    fn check(&self) -> Result<(), String> {
+        let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let line = |text: &str| !text.contains(['\r', '\n', '\0']);
+        let name = |text: &str| word(text) && !text.contains(':');
+        if !word(&self.method) || !word(&self.path) || !self.path.starts_with('/') {
+            return Err(format!("{:?} {:?} is no method and path", self.method, self.path));
+        }
+        match self.headers.iter().find(|(key, value)| !name(key) || !line(value)) {
+            Some((key, _)) => Err(format!("{key:?} is no header")),
+            None => Ok(()),
+        }
+    }
 }
 
 fn one_minute() -> u64 {

@@ -22,7 +22,7 @@ use crate::propose::{Answer, Ask, Prompt, Proposal, Proposer};
 use crate::record::{self, Cause, Event, Outcome, Record};
 use crate::repair::grammar::Grammars;
 use crate::toolchain::Suite;
-use crate::verify::Verifier;
+use crate::verify::{HeldOut, Verifier};
 
 /// How a unit ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +141,7 @@ async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<R
         proposers: vec![Box::new(metered)],
         templates: bench.door.templates.clone(),
         budget: settings.budget.clone(),
+        withhold: 0.0,
         grammars: Grammars::load(bench.door.harness.as_deref())?,
         // How strong the tests are is for `validate` to ask, once a task and not once a unit.
         mutants: 0,
@@ -161,7 +162,8 @@ fn head(line: &Line, verifier: &Verifier, ledger: &mut Ledger) -> Result<()> {
     let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let snapshot = &verifier.workshop.snapshot;
     let suites = verifier.suites.iter().map(Suite::label).collect();
-    let based = Event::Based { tree: snapshot.tree.clone(), files: snapshot.files, suites };
+    let held_out = verifier.held_out.as_ref().map(HeldOut::tree).transpose()?;
+    let based = Event::Based { tree: snapshot.tree.clone(), files: snapshot.files, suites, held_out };
     let known = ledger.records.iter().find(|record| matches!(record.event, Event::Based { .. }));
     if let Some(known) = known {
         if known.event != based {
@@ -175,7 +177,7 @@ fn head(line: &Line, verifier: &Verifier, ledger: &mut Ledger) -> Result<()> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: line.key.as_str().to_owned(),
             time,
-            task: verifier.task.clone(),
+            task: verifier.task.open(),
             arguments: Vec::new(),
             folder: String::new(),
             models: vec![line.model.clone()],

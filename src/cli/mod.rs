@@ -120,6 +120,7 @@ Examples:
   regreen fix --model repair --model anthropic/claude-haiku-4-5 --usd 0.50
   regreen fix --model command:claude               any agent CLI proposes, regreen judges
   regreen fix --worth 20 --harm 100                no attempt that is not worth it
+  regreen fix --held-out ../secret-tests           and these, which no proposer sees, must pass too
   regreen fix --test-cmd './check.sh' --test-format tap
   regreen fix --resume 20260102-030405-x7f3        go on where a run was stopped
 
@@ -239,11 +240,24 @@ struct TaskArgs {
     setup_network: Switch,
 }
 
+/// What a patch is asked, and no proposer sees.
+#[derive(Clone, Debug, Args)]
+struct Hidden {
+    /// Held-out tests, laid out like the repository: a patch must pass them too
+    #[arg(long, value_name = "FOLDER", help_heading = "Hidden questions")]
+    held_out: Option<PathBuf>,
+    /// A file with [[oracle]] tables as in task.toml; may be repeated
+    #[arg(long, value_name = "FILE", help_heading = "Hidden questions")]
+    oracle: Vec<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 #[command(args_override_self = true)]
 struct FixArgs {
     #[command(flatten)]
     on: TaskArgs,
+    #[command(flatten)]
+    hidden: Hidden,
 
     /// Who proposes, cheapest first; may be repeated: repair, PROVIDER/NAME, command:ARGV, replay:FOLDER
     /// [default: repair, then the model whose key is in the environment]
@@ -251,6 +265,9 @@ struct FixArgs {
     model: Vec<String>,
     #[command(flatten)]
     by: ProposerArgs,
+    /// The share of the failing tests, 0 to 0.5, that the embedded engine does not search with
+    #[arg(long, value_parser = settings::share, default_value = "0", value_name = "SHARE", help_heading = "Proposers")]
+    withhold: f64,
 
     /// Candidates that may be proposed [default: 8]
     #[arg(long, help_heading = "Budget")]

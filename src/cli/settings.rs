@@ -26,9 +26,9 @@ use crate::record::{self, Event, Record};
 use crate::repair::Repair;
 use crate::repair::grammar::Grammars;
 use crate::sandbox::{Container, Host, Level, Sandbox};
-use crate::task::{self, Source, Task};
+use crate::task::{self, Oracle, Source, Task};
 use crate::toolchain::{self, Profile};
-use crate::verify::{Say, Verifier};
+use crate::verify::{self, HeldOut, Say, Verifier};
 use crate::workspace::{self, Scratch, Snapshot, Workshop};
 
 /// Attempts, dollars and seconds that a run may use unless told otherwise.
@@ -102,6 +102,7 @@ impl Settings {
             None => (here.join(&args.out).join(new_id()), false),
         };
         let run = name_of(&folder);
+        task.oracle.extend(oracles(&args.hidden.oracle, &here)?);
         merge(&mut task, &args.on)?;
         limit(&mut task, &args);
         let budget = task.budget.clone();
@@ -158,7 +159,7 @@ impl Settings {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 run: self.run.clone(),
                 time: now(),
-                task: self.task.clone(),
+                task: self.task.open(),
                 arguments: self.args.given.clone(),
                 folder: self.args.here.to_string_lossy().into_owned(),
                 models: self.models.clone(),
@@ -166,7 +167,7 @@ impl Settings {
             }
         };
         write(&mut ledger, watch, event)?;
-        let verifier = with_sandbox(
+        let mut verifier = with_sandbox(
             self.task.clone(),
             &self.beside,
             self.plain,
@@ -175,14 +176,25 @@ impl Settings {
             sandbox,
             say,
         )?;
+        let hidden = &self.args.hidden;
+        for place in hidden.oracle.iter().chain(&hidden.held_out) {
+            self.check_hidden(&self.args.here.join(place), &verifier.workshop.snapshot)?;
+        }
+        let folder = hidden.held_out.as_ref().map(|folder| self.args.here.join(folder));
+        verifier.held_out = folder.map(|folder| held_out(&folder)).transpose()?;
         let names = verifier.suites.iter().map(toolchain::Suite::label).collect();
         let snapshot = &verifier.workshop.snapshot;
-        let based = Event::Based { tree: snapshot.tree.clone(), files: snapshot.files, suites: names };
+        let held_out = verifier.held_out.as_ref().map(HeldOut::tree).transpose()?;
+        let (tree, files) = (snapshot.tree.clone(), snapshot.files);
+        let based = Event::Based { tree, files, suites: names, held_out };
         let known = ledger.records.iter().find(|record| matches!(record.event, Event::Based { .. }));
         match known.map(|record| &record.event) {
             Some(known) => ensure!(
                 *known == based,
-                Usage("the repository has changed since the run began; start a new run".to_owned())
+                Usage(
+                    "the repository or the held-out tests have changed since the run began; start a new one"
+                        .to_owned()
+                )
             ),
             None => write(&mut ledger, watch, based)?,
         }
@@ -196,10 +208,28 @@ impl Settings {
             grammars: Grammars::load(overrides).map_err(usage)?,
             mutants: self.args.mutants,
             stakes: stakes(self.args.worth, self.args.harm)?,
+            withhold: self.args.withhold,
             ledger,
             watch,
             say,
         })
+    }
+
+    /// Fails when proposers can see what is to be hidden from them.
+    fn check_hidden(&self, place: &Path, base: &Snapshot) -> Result<()> {
+        let source = self.source_folder().and_then(|source| source.canonicalize().ok());
+        let top = source.map(|source| {
+            let found = git2::Repository::discover(&source).ok().filter(|_| !self.plain);
+            let top = found.and_then(|found| found.workdir().map(Path::to_owned));
+            top.unwrap_or(source)
+        });
+        let inside = top.and_then(|top| Some(place.canonicalize().ok()?.strip_prefix(top).ok()?.to_owned()));
+        if let Some(inside) = inside {
+            let seen = base.paths()?.iter().any(|path| Path::new(path.as_str()).starts_with(&inside));
+            let advice = "is part of the repository, where proposers see it; keep it elsewhere";
+            ensure!(!seen, Usage(format!("{} {advice}", place.display())));
+        }
+        Ok(())
     }
 
     fn proposer(&self, tier: usize, records: &[Record]) -> Result<Box<dyn Proposer>> {
@@ -281,6 +311,34 @@ pub fn proposer(model: &str, last: bool, answered: usize, of: &Proposing) -> Res
     settings.max_output = by.max_output;
     settings.price = by.price.as_deref().map(price).transpose()?;
     Ok(Box::new(Llm::new(settings, &Prices::load(harness)?).map_err(usage)?))
+}
+
+/// The oracles in files.
+pub fn oracles(files: &[PathBuf], here: &Path) -> Result<Vec<Oracle>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Oracles {
+        oracle: Vec<Oracle>,
+    }
+    let mut oracles = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(here.join(file));
+        let text = text.with_context(|| format!("failed to read {}", file.display())).map_err(usage)?;
+        let read: Result<Oracles, _> = toml::from_str(&text);
+        oracles.extend(
+            read.with_context(|| format!("{} holds no oracles", file.display())).map_err(usage)?.oracle,
+        );
+    }
+    Ok(oracles)
+}
+
+/// The held-out tests in a folder.
+pub fn held_out(folder: &Path) -> Result<HeldOut> {
+    let held_out = verify::read_held_out(folder)
+        .with_context(|| format!("failed to read the held-out files in {}", folder.display()))
+        .map_err(usage)?;
+    ensure!(!held_out.files.is_empty(), Usage(format!("{} holds no files", folder.display())));
+    Ok(held_out)
 }
 
 /// Takes a task's source, finds its suites, and is ready to judge.
@@ -456,6 +514,9 @@ pub fn merge(task: &mut Task, args: &TaskArgs) -> Result<()> {
     task.test_cmd = args.test_cmd.as_ref().map(shell).or(task.test_cmd.take());
     task.test_format = args.test_format.or(task.test_format);
     task.test_results = args.test_results.clone().or(task.test_results.take());
+    for (number, oracle) in task.oracle.iter().enumerate() {
+        oracle.check().map_err(|why| Usage(format!("oracle {}: {why}", number + 1)))?;
+    }
     check_source(&task.source.path)?;
     for (option, command) in [("--test-cmd", &args.test_cmd), ("--build-cmd", &args.build_cmd)] {
         let empty = command.as_ref().is_some_and(|command| command.trim().is_empty());
@@ -526,6 +587,12 @@ fn price(text: &str) -> Result<Price> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
     let (input, output) = number(input).zip(number(output)).ok_or_else(bad)?;
     Ok(Price { input, cached: input, output })
+}
+
+/// A share of the targets.
+pub fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=0.5).contains(share));
+    share.ok_or_else(|| "a share is a number from 0 to 0.5".to_owned())
 }
 
 /// `90s`, `10m`, `2h`, or seconds.

@@ -4,16 +4,17 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::settings::{self, usage};
 use super::watch::Watch;
-use super::{Common, Exit, TaskArgs, Usage, reports};
+use super::{Common, Exit, Hidden, TaskArgs, Usage, reports};
 use crate::patch::Patch;
 use crate::repair::grammar::Grammars;
 use crate::story;
 use crate::strength::{self, Bounds};
+use crate::task::Task;
 use crate::verdict::{Baseline, Level, Verdict};
 use crate::verify::{self, Case, Judgement, Receipt, Trouble, Verifier, given};
 
@@ -36,9 +37,8 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "FILE", help_heading = "What is judged", group = "what")]
     receipt: Option<PathBuf>,
 
-    /// Files that are laid over the tree for a run of held-out tests
-    #[arg(long, value_name = "FOLDER", help_heading = "How strictly")]
-    held_out: Option<PathBuf>,
+    #[command(flatten)]
+    hidden: Hidden,
     /// The level that a pass must reach, L1 to L5 [default: whatever the suite allows]
     #[arg(long, value_enum, value_name = "LEVEL", help_heading = "How strictly", ignore_case = true)]
     level: Option<Level>,
@@ -121,25 +121,16 @@ fn opened(
 ) -> Result<Verifier> {
     let (mut task, beside, plain) = settings::read_task(&args.on, here)?;
     if let Some(earlier) = earlier {
-        let source = task.source;
-        task = earlier.task.clone();
-        task.source = source;
+        // Where the source is, and what the oracles ask, is not in a receipt.
+        task = Task { source: task.source, oracle: task.oracle, ..earlier.task.clone() };
     }
+    task.oracle.extend(settings::oracles(&args.hidden.oracle, here)?);
     settings::merge(&mut task, &args.on)?;
     let mut verifier = settings::verifier(task, &beside, plain, &args.on, &args.common, say)?;
-    if let Some(folder) = &args.held_out {
-        verifier.held_out = Some(held_out(&here.join(folder))?);
+    if let Some(folder) = &args.hidden.held_out {
+        verifier.held_out = Some(settings::held_out(&here.join(folder))?);
     }
     Ok(verifier)
-}
-
-/// The held-out files in a folder.
-fn held_out(folder: &Path) -> Result<Patch> {
-    let files = verify::read_held_out(folder)
-        .with_context(|| format!("failed to read the held-out files in {}", folder.display()))
-        .map_err(usage)?;
-    ensure!(!files.is_empty(), Usage(format!("{} holds no files", folder.display())));
-    Ok(files)
 }
 
 fn read_receipt(file: &Path) -> Result<Receipt> {

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -184,6 +185,7 @@ impl Command {
             writable: Vec::new(),
             caches: Vec::new(),
             network: self.settings.network,
+            served: false,
         };
         let command = sandbox.wrap(command, &policy)?;
         let finished = process::run(&command).await?;
@@ -468,6 +470,8 @@ fn write_prompt(workspace: &Workspace, prompt: &str) -> Result<PathBuf> {
     let file = tempfile::Builder::new().prefix("task-").suffix(".md").tempfile_in(workspace.tmp());
     let mut file = file.context("failed to write the prompt")?;
     file.write_all(prompt.as_bytes())?;
+    // The agent may be another user than the one who started regreen.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     Ok(file.keep()?.1)
 }
 

@@ -34,7 +34,7 @@ use nix::unistd::{Gid, Pid, Uid, getpid, getppid, pipe2};
 use super::crowd::{descendants, exceed, threads_of_user};
 use super::disk::Disk;
 use super::filter::Sockets;
-use super::{Level, Spec, container, fence, filter, root};
+use super::{Level, Spec, container, fence, filter, relay, root};
 use crate::process::{LIMIT, TROUBLE};
 use crate::{mounts, sys};
 
@@ -372,6 +372,9 @@ fn run(spec: &Spec, argv: &[OsString]) -> Result<Infallible> {
     sys::close_from_on_exec(3)?;
     sys::reset_signal(Signal::SIGPIPE)?;
     SigSet::all().thread_unblock()?;
+    if spec.served {
+        return relay::relay(argv, &environment());
+    }
     Err(execute(argv, &environment()).into())
 }
 

@@ -12,6 +12,7 @@ mod disk;
 mod filter;
 mod launch;
 mod probe;
+mod relay;
 mod root;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::workspace::Workspace;
 pub use container::Container;
 pub use launch::launch_if_asked;
 pub use probe::{Probe, Trial, probe, probe_with, strongest};
+pub use relay::{Questions, Said};
 
 /// How strong the box is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -93,6 +95,9 @@ pub struct Policy<'a> {
     pub caches: Vec<String>,
     /// Whether it has the network.
     pub network: bool,
+    /// Whether it is a server, which is asked the [`Questions`] on the command's stdin. What it answers goes to
+    /// stdout, a [`Said`] a line.
+    pub served: bool,
 }
 
 impl Sandbox {
@@ -105,6 +110,11 @@ impl Sandbox {
             launcher: "/proc/self/exe".into(),
             container: None,
         }
+    }
+
+    /// Whether a server can be asked in it: one needs a loopback, and the other end of it needs regreen.
+    pub fn serves(&self) -> bool {
+        matches!(self.level, Level::Namespaces | Level::None)
     }
 
     /// The same command, in the box. `HOME`, `TMPDIR` and `PATH` are set here.
@@ -183,6 +193,7 @@ impl Sandbox {
         let own = own.map(|from| Bind { to: workspace.seen(&from), from });
         let others = policy.writable.iter().map(|path| Bind { from: path.clone(), to: path.clone() });
         let container = self.container.clone().filter(|_| self.level == Level::Container);
+        ensure!(!policy.served || self.serves(), "a server cannot be asked in this box");
         ensure!(
             container.is_some() || self.level != Level::Container,
             "a container needs an image: name it with --image, or `image` in task.toml"
@@ -202,6 +213,7 @@ impl Sandbox {
             writable: own.into_iter().chain(others).collect(),
             shared: shared.collect::<Result<_>>()?,
             network: policy.network,
+            served: policy.served,
             logs: logs.to_owned(),
             cpu: limits.cpu.map(|time| time.as_secs().max(1)),
             memory: limits.memory.or_else(most_memory),
@@ -304,6 +316,7 @@ struct Spec {
     writable: Vec<Bind>,
     shared: Vec<Share>,
     network: bool,
+    served: bool,
     logs: PathBuf,
     cpu: Option<u64>,
     memory: Option<u64>,

@@ -124,6 +124,7 @@ impl Sandbox {
             writable: Vec::new(),
             caches: Vec::new(),
             network,
+            served: false,
         };
         let finished = process::run(&self.wrap(command, &policy)?).await?;
         Ok(Trial { finished, _folder: folder })

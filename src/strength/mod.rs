@@ -85,7 +85,7 @@ pub async fn of_patch(
         return Ok(None);
     }
     let mut tree = product.clone();
-    tree.0.extend(verifier.held_out.iter().flat_map(|files| files.0.clone()));
+    tree.0.extend(verifier.held_out.iter().flat_map(|held_out| held_out.files.0.clone()));
     let lines = changed_lines(verifier, product)?;
     let question = Question { verifier, grammars, baseline, tree: &tree, lines: &lines, bounds };
     Ok(Some(Box::new(measure(&question, say).await?)))

@@ -124,9 +124,14 @@ pub fn count(n: usize, noun: &str) -> String {
 pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patch) -> Vec<String> {
     let mut caveats = Vec::new();
     if evidence.level < Level::HeldOut {
-        let reason =
-            "no held-out test was run: a patch made to pass exactly the visible tests would look the same";
-        caveats.push(reason.to_owned());
+        let asked = |layer: &&Layer| layer.name == LayerName::HeldOut && layer.result == LayerResult::Passed;
+        caveats.push(match evidence.layers.iter().find(asked) {
+            Some(held_out) => format!("{}: {}", held_out.name, held_out.detail),
+            None => {
+                "no held-out test was run: a patch made to pass exactly the visible tests would look the same"
+                    .to_owned()
+            }
+        });
     }
     // What a layer could not do lowers the level, and is said; what nobody asked for is not.
     let blind = |layer: &Layer| layer.name == LayerName::Attested && layer.result == LayerResult::NotRun;

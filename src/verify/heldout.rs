@@ -1,30 +1,76 @@
 //! Held-out tests are laid over the composed tree and run apart. Where test bodies can be perturbed, each held-out
 //! test is a *decoy* with even odds: a secret fair coin says whether it expects the true or a wrong value, in one
 //! process with all the others, and a second process has the coins the other way round. Whoever forges results
-//! without computing them must guess every coin. Nothing but *that* a held-out test failed is told, since feedback
-//! gives an oracle away.
+//! without computing them must guess every coin. Where the base names the tests a random half of them, drawn anew
+//! for every candidate, runs before the others do. What failed is not told, since feedback gives an oracle away.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::attest::{Secret, Variant};
+use super::assess::is_synthetic;
+use super::attest::{Draw, Secret, Variant};
+use super::baseline::Trouble;
 use super::controls::{Attested, Choice};
 use super::judge::{Finding, Judging};
-use super::{count, plain};
+use super::{Say, Verifier, count, plain};
 use crate::patch::{File, Patch, RepoPath};
-use crate::verdict::{FailureKind, Level, Outcome, TestId, TestRun};
+use crate::record::Cause;
+use crate::verdict::{Baseline, FailureKind, Level, Outcome, TestId, TestRun};
 use crate::workspace::{Workspace, read_file};
+
+/// Held-out tests.
+#[derive(Clone, Debug, Default)]
+pub struct HeldOut {
+    /// Files that are laid over the composed tree for a run of their own: nobody who proposes has seen them.
+    pub files: Patch,
+    /// The tests that they bring, as far as the base can name them: see [`survey_held_out`].
+    pub known: BTreeSet<TestId>,
+}
+
+/// Lets the base name the held-out tests, so that candidates can be asked a random half of them first; or says why
+/// they could never judge anything.
+pub async fn survey_held_out(
+    verifier: &mut Verifier,
+    baseline: &Baseline,
+    say: Say<'_>,
+) -> Result<Option<Trouble>> {
+    let Some(files) = verifier.held_out.as_ref().map(|held_out| held_out.files.clone()) else {
+        return Ok(None);
+    };
+    say("running held-out tests on the base");
+    let mut workspace = verifier.workshop.workspace()?;
+    workspace.apply(&files).context("the held-out files cannot be laid over the base")?;
+    let run = verifier.observe(&mut workspace, None).await?;
+    let new = |id: &&TestId| !is_synthetic(id) && !baseline.run.tests.contains_key(*id);
+    let known: BTreeSet<TestId> = run.tests.keys().filter(new).cloned().collect();
+    // A base on which they do not build may still be mended so that they do.
+    if known.is_empty() && run.built && run.broken.is_empty() {
+        return Ok(Some(Trouble {
+            cause: Cause::NoTests,
+            detail: "the base's test runner finds no test in the held-out files".to_owned(),
+            remedy: "lay the folder out like the repository, with the tests where its runner looks for them"
+                .to_owned(),
+        }));
+    }
+    if let Some(held_out) = &mut verifier.held_out {
+        held_out.known = known;
+    }
+    Ok(None)
+}
 
 impl Judging<'_> {
     /// The held-out tests, if there are any.
     pub(super) async fn held_out(&mut self) -> Result<Finding> {
-        let Some(files) = &self.verifier.held_out else {
+        let Some(held_out) = &self.verifier.held_out else {
             return Ok(Finding::NotRun("none were given".to_owned()));
         };
-        let files = &self.renamed(files);
+        let files = &self.renamed(&held_out.files);
         (self.say)("running held-out tests");
+        if let Some(finding) = self.drawn(files, &held_out.known).await? {
+            return Ok(finding);
+        }
         let mut workspace = match self.laid_over(files)? {
             Ok(workspace) => workspace,
             Err(finding) => return Ok(finding),
@@ -71,6 +117,31 @@ impl Judging<'_> {
         let n = decoys.len();
         self.evidence.decoys = n;
         Ok(Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n))))
+    }
+
+    /// A random half of the tests that the base names, before the others: what fails there stops the candidate.
+    async fn drawn(&mut self, files: &Patch, known: &BTreeSet<TestId>) -> Result<Option<Finding>> {
+        let secret = Secret::fresh()?;
+        let half = half(known, &mut secret.draw());
+        if half.is_empty() {
+            return Ok(None);
+        }
+        self.seeds.push(secret.seed);
+        let mut workspace = match self.laid_over(files)? {
+            Ok(workspace) => workspace,
+            Err(finding) => return Ok(Some(finding)),
+        };
+        let run = if self.level < Level::Attested {
+            self.verifier.observe(&mut workspace, Some(&half)).await?
+        } else {
+            let choice = Choice { only: Some(&half), held_out: Some(files), ..Choice::default() };
+            let said = self.attest(&workspace, Variant::Plain, choice).await?;
+            self.seeds.extend(&said.seeds);
+            said.all.run
+        };
+        // What has no word here is for the run of all of them to say.
+        let failed = half.iter().filter(|id| run.outcome(id) == Outcome::Failed).count();
+        Ok((failed > 0).then(|| fails(failed)))
     }
 
     /// The held-out files under the names that the patch gave its product.
@@ -132,8 +203,8 @@ impl Judging<'_> {
     }
 }
 
-/// The files of a folder, as a patch that lays them over a tree.
-pub fn read(folder: &Path) -> Result<Patch> {
+/// The held-out tests in a folder, whose files lie in it as they would in the repository.
+pub fn read(folder: &Path) -> Result<HeldOut> {
     let (mut files, mut folders) = (Patch::default(), vec![String::new()]);
     while let Some(inside) = folders.pop() {
         let place = folder.join(&inside);
@@ -152,7 +223,14 @@ pub fn read(folder: &Path) -> Result<Patch> {
             }
         }
     }
-    Ok(files)
+    Ok(HeldOut { files, known: BTreeSet::new() })
+}
+
+/// A random half of these, rounded down: one alone is no part of anything.
+fn half(of: &BTreeSet<TestId>, draw: &mut Draw) -> BTreeSet<TestId> {
+    let mut left: Vec<&TestId> = of.iter().collect();
+    let size = left.len() / 2;
+    (0..size).map(|_| left.swap_remove(draw.below(left.len())).clone()).collect()
 }
 
 /// Whether every held-out test that was not made a decoy passed.

@@ -41,6 +41,19 @@ pub struct Judgement {
     pub layers: Vec<Layer>,
 }
 
+impl Judgement {
+    /// The verdict, or one bit of it where a layer decided whose questions nobody who proposes may learn.
+    fn told(self) -> Verdict {
+        let stop = self.layers.last().filter(|layer| layer.result == LayerResult::Stopped);
+        match stop.map(|layer| layer.name) {
+            Some(LayerName::HeldOut | LayerName::Oracle) => {
+                Verdict::Red(plain(FailureKind::HeldOutFails, "held-out tests fail".to_owned()))
+            }
+            _ => self.verdict,
+        }
+    }
+}
+
 /// What one layer found.
 pub(super) enum Finding {
     /// Nothing against the candidate; in words, what was tried.
@@ -90,12 +103,13 @@ pub(super) struct Judging<'a> {
 }
 
 impl Verifier {
-    /// Judges a candidate that [`Verifier::compose`] has composed.
+    /// Judges a candidate that [`Verifier::compose`] has composed, for whoever may make another one: of hidden
+    /// layers no more is told than that they stopped it.
     pub async fn judge(&self, baseline: &Baseline, product: &Patch, say: Say<'_>) -> Result<Verdict> {
-        Ok(self.examine(Case { baseline, product, delivered: None }, say).await?.verdict)
+        Ok(self.examine(Case { baseline, product, delivered: None }, say).await?.told())
     }
 
-    /// Likewise, and tells what each layer said.
+    /// Judges a candidate, and tells what each layer said.
     pub async fn examine(&self, case: Case<'_>, say: Say<'_>) -> Result<Judgement> {
         let evidence = Evidence { sandbox: self.sandbox.level.to_string(), ..Evidence::default() };
         let mut judging = Judging {

@@ -12,6 +12,7 @@ mod controls;
 pub mod given;
 mod heldout;
 mod inline;
+mod http;
 mod judge;
 mod manifest;
 mod naive;
@@ -20,10 +21,10 @@ mod oracle;
 mod receipt;
 mod renames;
 mod signs;
+mod withhold;
 
 use std::path::PathBuf;
 
-use crate::patch::Patch;
 use crate::sandbox::Sandbox;
 use crate::task::Task;
 use crate::toolchain::Suite;
@@ -32,11 +33,12 @@ use crate::workspace::Workshop;
 pub use assess::{assess, count, plain};
 pub use baseline::{Trouble, failure_of_base, measure, prepare, sorted};
 pub use compose::{Composed, nothing_left};
-pub use heldout::read as read_held_out;
+pub use heldout::{HeldOut, read as read_held_out, survey_held_out};
 pub use judge::{Case, Judgement};
 pub use naive::{Command as NaiveCommand, Fooled, commands as naive_commands};
 pub use observe::{Built, load};
 pub use receipt::Receipt;
+pub use withhold::withhold;
 
 /// Tells whoever watches what is being done right now.
 pub type Say<'a> = &'a dyn Fn(&str);
@@ -58,6 +60,6 @@ pub struct Verifier {
     pub setup_network: bool,
     /// Deadline in seconds of every build and test command, instead of the profiles' own.
     pub deadline: Option<u64>,
-    /// Files that are laid over the composed tree for a run of their own: tests that nobody who proposes has seen.
-    pub held_out: Option<Patch>,
+    /// Tests that nobody who proposes has seen.
+    pub held_out: Option<HeldOut>,
 }

@@ -36,6 +36,8 @@ pub(super) enum Phase {
     Test,
     /// A proposer's tool: without the network.
     Tool,
+    /// A server that is asked over its own loopback.
+    Served,
 }
 
 impl Verifier {
@@ -272,6 +274,7 @@ impl Verifier {
             writable: vec![results.to_owned()],
             caches: self.suites.iter().flat_map(|suite| suite.profile.caches.clone()).collect(),
             network: phase == Phase::SetUp && self.setup_network,
+            served: phase == Phase::Served,
         };
         let command = self.sandbox.wrap(command, &policy)?;
         process::run(&command).await.with_context(|| format!("failed to run {}", invocation.argv.join(" ")))

@@ -7,10 +7,12 @@ use anyhow::{Context, Result, ensure};
 use git2::{ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{Composed, Judgement, Verifier};
+use super::attest::hexadecimal;
+use super::{Composed, HeldOut, Judgement, Verifier};
 use crate::patch::{File, FileKind, Patch};
-use crate::task::Task;
+use crate::task::{Oracle, Task};
 use crate::verdict::{Baseline, Layer, TestId, Verdict};
 use crate::workspace::Snapshot;
 
@@ -54,7 +56,10 @@ pub struct Receipt {
     /// Git tree id of the held-out files, if there were any; they themselves are not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<String>,
-    /// The task.
+    /// SHA-256 of the oracles, if there were any; they themselves are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oracles: Option<String>,
+    /// The task, without its oracles.
     pub task: Task,
 }
 
@@ -68,8 +73,7 @@ impl Receipt {
         judgement: &Judgement,
         time: String,
     ) -> Result<Receipt> {
-        let held_out =
-            verifier.held_out.as_ref().map(|files| tree_with(BTreeMap::new(), files)).transpose()?;
+        let held_out = verifier.held_out.as_ref().map(HeldOut::tree).transpose()?;
         Ok(Receipt {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -87,7 +91,8 @@ impl Receipt {
             guards: baseline.guards.clone(),
             flaky: baseline.flaky.clone(),
             held_out,
-            task: verifier.task.clone(),
+            oracles: digest(&verifier.task.oracle)?,
+            task: verifier.task.open(),
         })
     }
 
@@ -108,6 +113,8 @@ impl Receipt {
             ("base tree", &self.base_tree, &again.base_tree),
             ("composed tree", &self.composed_tree, &again.composed_tree),
             ("verdict", &self.word, &again.word),
+            ("tree of held-out tests", &told(self.held_out.as_ref()), &told(again.held_out.as_ref())),
+            ("digest of the oracles", &told(self.oracles.as_ref()), &told(again.oracles.as_ref())),
         ];
         let mut differences: Vec<String> = pairs
             .into_iter()
@@ -126,8 +133,24 @@ impl Receipt {
     }
 }
 
+fn digest(oracles: &[Oracle]) -> Result<Option<String>> {
+    let text = serde_json::to_vec(oracles)?;
+    Ok((!oracles.is_empty()).then(|| hexadecimal(&Sha256::digest(&text))))
+}
+
+fn told(id: Option<&String>) -> String {
+    id.cloned().unwrap_or_else(|| "none".to_owned())
+}
+
 fn set(texts: &[String]) -> BTreeSet<String> {
     texts.iter().cloned().collect()
+}
+
+impl HeldOut {
+    /// The git tree id of the files; they themselves are not told.
+    pub fn tree(&self) -> Result<String> {
+        tree_with(BTreeMap::new(), &self.files)
+    }
 }
 
 /// Mode and blob id by path.

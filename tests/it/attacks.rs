@@ -83,6 +83,7 @@ impl Trial {
             writable: Vec::new(),
             caches: self.caches.clone(),
             network: self.network,
+            served: false,
         };
         self.sandbox.wrap(command, &policy).unwrap()
     }

@@ -18,7 +18,7 @@ use crate::edit;
 use crate::patch::Patch;
 use crate::task::{self, Task};
 use crate::text::{clip, one_line};
-use crate::verify::{self, given};
+use crate::verify::{self, HeldOut, given};
 use crate::workspace::{self, Scratch, Snapshot};
 
 /// Bytes of one file of a set that are read.
@@ -57,7 +57,7 @@ pub struct Opened {
     /// The folder that its source is relative to.
     pub beside: PathBuf,
     /// Tests that nobody who proposes has seen.
-    pub held_out: Option<Patch>,
+    pub held_out: Option<HeldOut>,
     /// The right answer.
     pub answer: Option<Answer>,
     /// Patches that are known to be no answer.
