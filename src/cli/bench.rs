@@ -17,7 +17,8 @@ use super::{Common, Exit, ProposerArgs, Switch, TaskArgs, Usage, supervised};
 use crate::bench::{self, Bench, Door, End, Lock, Proof, Rates, Settings, Told, set};
 use crate::budget::Budget;
 use crate::report;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{self, Sandbox};
+use crate::task::Limits;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -292,7 +293,13 @@ fn replan(lock: &Lock) -> Result<PlanArgs> {
 }
 
 /// What a bench needs of arguments and environment.
-fn door(by: &ProposerArgs, how: &HowArgs, cache: Option<&PathBuf>, usd: Option<f64>) -> Result<Door> {
+fn door(
+    by: &ProposerArgs,
+    how: &HowArgs,
+    cache: Option<&PathBuf>,
+    usd: Option<f64>,
+    workers: usize,
+) -> Result<Door> {
     let mut common = how.common.clone();
     if let Some(cache) = cache {
         common.cache = Some(cache.clone());
@@ -300,13 +307,17 @@ fn door(by: &ProposerArgs, how: &HowArgs, cache: Option<&PathBuf>, usd: Option<f
     let sandbox = settings::sandbox(&common, common.image.as_deref())?;
     let mut on = TaskArgs::of(".".to_owned());
     (on.deadline, on.setup_network) = (how.deadline, how.setup_network);
+    // Units that run side by side share the machine's memory, whatever each would take alone.
+    let share = sandbox::most_memory().map(|bytes| (bytes >> 20) / workers.max(1) as u64);
+    let share = Limits { memory_mib: share.filter(|_| workers > 1), ..Limits::default() };
     let (by, harness) = (by.clone(), common.harness.clone());
     let made = (harness.clone(), by);
     Ok(Door {
         cache: settings::cache(&common)?,
         templates: settings::templates(harness.as_deref())?,
         harness,
-        open: Box::new(move |task, beside, say| {
+        open: Box::new(move |mut task, beside, say| {
+            task.limits = task.limits.or(share);
             let sandbox = boxed(&sandbox, &common, task.image.as_deref())?;
             let plain = task.source.path != ".";
             settings::with_sandbox(task, beside, plain, &on, &common, sandbox, say)
@@ -327,10 +338,10 @@ fn boxed(usual: &Sandbox, common: &Common, image: Option<&str>) -> Result<Sandbo
 }
 
 /// Opens a planned run.
-fn opened(folder: &Path, cache: Option<&PathBuf>) -> Result<Bench> {
+fn opened(folder: &Path, cache: Option<&PathBuf>, workers: usize) -> Result<Bench> {
     let (lock, _) = bench::read(folder).map_err(usage)?;
     let plan = replan(&lock)?;
-    Bench::open(folder, door(&plan.by, &plan.how, cache, lock.settings.budget.usd)?)
+    Bench::open(folder, door(&plan.by, &plan.how, cache, lock.settings.budget.usd, workers)?)
 }
 
 /// Does one unit.
@@ -345,7 +356,7 @@ fn exec(args: &ExecArgs) -> Result<Exit> {
     if bench::stands(&args.run, line) {
         return Ok(Exit::Green);
     }
-    let bench = match opened(&args.run, args.cache.as_ref()) {
+    let bench = match opened(&args.run, args.cache.as_ref(), 1) {
         Ok(bench) => bench,
         Err(error) => return Ok(refuse(&format!("{error:#}"))),
     };
@@ -389,7 +400,7 @@ fn go(args: &GoArgs) -> Result<Exit> {
 }
 
 fn run(folder: &Path, cache: Option<&PathBuf>, workers: usize, retry: bool) -> Result<Exit> {
-    let bench = Arc::new(opened(folder, cache)?);
+    let bench = Arc::new(opened(folder, cache, workers)?);
     let lines = bench.open_lines(retry)?;
     let progress = Progress::new(&bench, lines.len(), workers);
     bench::run(&bench, &lines, workers, &|told| progress.tell(told))?;
@@ -484,7 +495,7 @@ impl Progress {
 async fn validate(args: &ValidateArgs, watch: &Watch) -> Result<Exit> {
     let mirrors = args.mirrors.as_deref().map(absolute).transpose()?;
     let set = set::read(&args.set, mirrors.as_deref().map(Path::new)).map_err(usage)?;
-    let door = door(&ProposerArgs::default(), &args.how, None, None)?;
+    let door = door(&ProposerArgs::default(), &args.how, None, None, 1)?;
     let out = args.out.clone().unwrap_or_else(|| {
         let mut name = args.set.components().as_path().as_os_str().to_owned();
         name.push(".proofs.jsonl");

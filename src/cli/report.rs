@@ -14,6 +14,7 @@ Examples:
   regreen report before after                       two runs, compared task by task
   regreen report RUN --json | jq .contestants
   regreen report RUN --markdown - --times
+  regreen report RUN --html page.html
 
 A unit is one task, one model, one sample. Without --times a report holds nothing that differs between two runs of the
 same plan for no reason of the plan's.";
@@ -36,6 +37,9 @@ pub struct ReportArgs {
     /// Write a test case a unit as `JUnit` XML, or to stdout with -
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write one self-contained page as HTML, times and stories included
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Tell wall times too
     #[arg(long)]
     times: bool,
@@ -60,6 +64,10 @@ pub fn report(args: &ReportArgs) -> Result<Exit> {
             write(file, &form(&report)?)?;
             written = true;
         }
+    }
+    if let Some(file) = &args.html {
+        write(file, &report::page(&report::read(&folders, true)?, &folders)?)?;
+        written = true;
     }
     if !written {
         super::print(&report::table(&report));

@@ -87,11 +87,11 @@ fn numbers(table: &mut Table, columns: std::ops::Range<usize>) {
     }
 }
 
-fn percent(rate: f64) -> String {
+pub(super) fn percent(rate: f64) -> String {
     format!("{:.1} %", rate * 100.0)
 }
 
-fn interval(interval: Interval) -> String {
+pub(super) fn interval(interval: Interval) -> String {
     format!("{:.1}–{:.1} %", interval.low * 100.0, interval.high * 100.0)
 }
 

@@ -4,6 +4,8 @@
 
 mod compare;
 mod formats;
+mod html;
+mod plots;
 pub mod stats;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use stats::Interval;
 
 pub use compare::Comparison;
 pub use formats::{csv, junit, markdown, table};
+pub use html::page;
 
 /// Below this share of conclusive units a run proves nothing.
 pub const ENOUGH: f64 = 0.95;

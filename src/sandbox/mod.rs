@@ -256,7 +256,7 @@ const DISK: u64 = 32 << 30;
 
 /// Most of the memory that is to be had now: what breaks this bound would make the kernel end something, and
 /// that may be anything on the machine.
-fn most_memory() -> Option<u64> {
+pub fn most_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;

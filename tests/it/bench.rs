@@ -298,3 +298,40 @@ fn committed(folder: &Path, files: &[(&str, &str)]) -> String {
     let author = git2::Signature::now("a", "a@localhost").unwrap();
     repository.commit(Some("HEAD"), &author, &author, "one", &tree, &[]).unwrap().to_string()
 }
+
+#[test]
+fn the_page_opens_in_a_browser_and_runs_nothing_that_others_wrote() {
+    let hostile = "<img src=x onerror=document.title=1>";
+    let place = Place::new(&["a", hostile]);
+    assert_status(&place.bench(&["set", "--model", "empty", "--model", "gold", "--run", "run"]), 0);
+    let mut report = regreen_command();
+    report.args(["report", "run", "--html", "page.html"]).current_dir(place.folder.path());
+    assert!(report.status().unwrap().success());
+    let page = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(page.contains("&lt;img") && !page.contains("<img"), "the name of a task is not escaped");
+    assert!(!page.contains("src=\"http") && !page.contains("url("), "the page fetches something");
+    // The story of a unit holds its patch.
+    assert!(page.contains("+echo $(($1 + $2))"), "{page}");
+    let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+        std::process::Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok()
+    });
+    let Some(chromium) = chromium else {
+        eprintln!("SKIPPED: no browser is installed");
+        return;
+    };
+    let shown = std::process::Command::new(chromium)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", place.path("browser").display()))
+        .arg(format!("file://{}", place.path("page.html").display()))
+        .output()
+        .unwrap();
+    let dom = String::from_utf8_lossy(&shown.stdout);
+    assert_eq!(dom.matches("<svg").count(), 4, "{dom}");
+    assert_eq!(dom.matches("<details").count(), 4, "{dom}");
+    assert!(dom.contains("<title>regreen bench</title>"), "{dom}");
+}
