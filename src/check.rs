@@ -459,6 +459,10 @@ impl Report {
         if strength.tried > 0 && strength.unbuilt > 0 {
             let _ = write!(text, "; {} more do not build", strength.unbuilt);
         }
+        if let Some(leak) = strength.leak.filter(|_| strength.tried > 0) {
+            let _ =
+                write!(text, "\nan honest mistake passes with a chance of about {}", percent(leak.mistake));
+        }
         for survivor in strength.survivors.iter().take(5) {
             let _ = write!(text, "\nnone notices {}", survivor.told());
         }

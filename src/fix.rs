@@ -469,8 +469,8 @@ impl Run<'_> {
         // The rest of the time is for delivering.
         let left = self.budget.time_left(self.ledger.elapsed()).map(|left| left.mul_f64(0.8));
         let bounds = Bounds::of(self.mutants, baseline, left);
-        evidence.strength =
-            strength::of_patch(&self.verifier, &self.grammars, baseline, &patch, bounds, self.say).await?;
+        let (verifier, grammars) = (&self.verifier, &self.grammars);
+        strength::of_patch(verifier, grammars, baseline, &patch, bounds, &mut evidence, self.say).await?;
         Ok(self.green(patch, evidence))
     }
 

@@ -27,6 +27,9 @@ pub struct Strength {
     pub unbuilt: usize,
     /// Wall time.
     pub seconds: f64,
+    /// What follows from it for something wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leak: Option<Leak>,
     /// Why not more was tried, in words; empty when all was tried that was to be.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,

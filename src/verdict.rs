@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::{Diagnostic, Location};
-use crate::leak::{Leak, Strength};
+use crate::leak::Strength;
 
 /// A test's stable name within a repository, as the toolchain's profile forms it
 /// (`pkg::bin module::test`, `tests/test_x.py::test_y[param]`, `com.example.FooTest#method` …).
@@ -332,22 +332,25 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The chance that something wrong would have passed all the same, where the strength of the tests is known.
-    pub fn leak(&self) -> Option<Leak> {
-        let strength = self.strength.as_ref().filter(|strength| strength.tried > 0)?;
-        let forgery = match self.level {
-            Level::BlackBox => Some(0.0),
-            Level::HeldOut => Some(0.5_f64.powi(i32::try_from(self.decoys).unwrap_or(i32::MAX))),
-            Level::Composed | Level::Attested | Level::Controlled => None,
-        };
-        Some(Leak { forgery, ..Leak::of(strength) })
+    /// Takes in how strong the tests are on the changed lines; what bounds a forgery is known here.
+    pub fn weigh(&mut self, mut strength: Strength) {
+        if let Some(leak) = &mut strength.leak {
+            leak.forgery = match self.level {
+                Level::BlackBox => Some(0.0),
+                Level::HeldOut => Some(0.5_f64.powi(i32::try_from(self.decoys).unwrap_or(i32::MAX))),
+                Level::Composed | Level::Attested | Level::Controlled => None,
+            };
+        }
+        self.strength = Some(Box::new(strength));
     }
 
     /// How strong the tests are on the changed lines, and what follows from it, in sentences.
     pub fn strength_in_words(&self) -> Vec<String> {
         let mut said: Vec<String> =
             self.strength.iter().flat_map(|strength| strength.sentences("the changed lines")).collect();
-        said.extend(self.leak().map(|leak| leak.sentence(self.decoys)));
+        let leak =
+            self.strength.iter().filter(|strength| strength.tried > 0).find_map(|strength| strength.leak);
+        said.extend(leak.map(|leak| leak.sentence(self.decoys)));
         said
     }
 }

@@ -5,6 +5,7 @@ use anyhow::Result;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::{Value, json};
 
+use crate::leak::Survivor;
 use crate::text::printable;
 use crate::verdict::{LayerResult, Verdict};
 use crate::verify::Receipt;
@@ -66,11 +67,13 @@ pub fn sarif(receipt: &Receipt) -> Value {
         let file = path.split(' ').next().unwrap_or(path);
         result("left-out", "note", &format!("left out, because it is the base's to say: {path}"), Some(file))
     }));
+    results.extend(survivors(receipt));
     let rules: Vec<Value> = [
         ("not-solved", "The patch does not make the tests pass"),
         ("suspect", "The patch passes where no honest one can, or reached for the verifier"),
         ("inconclusive", "Evidence is missing or contradicts itself"),
         ("caveat", "What the verdict does not prove"),
+        ("untested", "No test notices a small wrong change of this line"),
         ("left-out", "An edit of tests or configuration was left out of what was judged"),
     ]
     .map(|(id, text)| json!({ "id": id, "shortDescription": { "text": text } }))
@@ -88,4 +91,21 @@ pub fn sarif(receipt: &Receipt) -> Value {
             "results": results,
         }],
     })
+}
+
+/// Changed lines that want a test.
+fn survivors(receipt: &Receipt) -> Vec<Value> {
+    let Verdict::Green(evidence) = &receipt.verdict else { return Vec::new() };
+    let result = |survivor: &Survivor| {
+        json!({
+            "ruleId": "untested",
+            "level": "note",
+            "message": { "text": printable(&format!("no test notices {}", survivor.told())) },
+            "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": survivor.at.file },
+                "region": { "startLine": survivor.at.line },
+            } }],
+        })
+    };
+    evidence.strength.iter().flat_map(|strength| &strength.survivors).map(result).collect()
 }

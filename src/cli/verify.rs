@@ -200,8 +200,7 @@ async fn judged(
     if let Verdict::Green(evidence) = &mut judgement.verdict {
         let grammars = Grammars::load(args.common.harness.as_deref()).map_err(usage)?;
         let bounds = Bounds::of(args.mutants, &baseline, None);
-        evidence.strength =
-            strength::of_patch(verifier, &grammars, &baseline, &composed.product, bounds, say).await?;
+        strength::of_patch(verifier, &grammars, &baseline, &composed.product, bounds, evidence, say).await?;
     }
     Receipt::new(verifier, &baseline, patch, &composed, &judgement, now)
 }

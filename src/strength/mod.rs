@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use similar::{ChangeTag, TextDiff};
 
-use crate::leak::{Place, Strength, Survivor};
+use crate::leak::{Leak, Place, Strength, Survivor};
 use crate::patch::{File, FileKind, Patch, RepoPath};
 use crate::repair::mutate::Source;
 use crate::repair::warm::{self, Plan};
 use crate::repair::{self, grammar::Grammars};
 use crate::toolchain::Suite;
-use crate::verdict::{Baseline, Outcome, TestId, TestRun};
+use crate::verdict::{Baseline, Evidence, Outcome, TestId, TestRun};
 use crate::verify::{Say, Verifier};
 use choose::Mutation;
 pub use choose::spread;
@@ -71,24 +71,26 @@ pub struct Question<'a> {
     pub bounds: Bounds,
 }
 
-/// How strong the visible and the held-out tests are on the lines that a green patch changed. `None` when that was
-/// not asked for.
+/// Measures how strong the visible and the held-out tests are on the lines that a green patch changed, and writes it
+/// into the evidence; nothing when no mutants were asked for.
 pub async fn of_patch(
     verifier: &Verifier,
     grammars: &Grammars,
     baseline: &Baseline,
     product: &Patch,
     bounds: Bounds,
+    evidence: &mut Evidence,
     say: Say<'_>,
-) -> Result<Option<Box<Strength>>> {
+) -> Result<()> {
     if bounds.mutants == 0 {
-        return Ok(None);
+        return Ok(());
     }
     let mut tree = product.clone();
     tree.0.extend(verifier.held_out.iter().flat_map(|held_out| held_out.files.0.clone()));
     let lines = changed_lines(verifier, product)?;
     let question = Question { verifier, grammars, baseline, tree: &tree, lines: &lines, bounds };
-    Ok(Some(Box::new(measure(&question, say).await?)))
+    evidence.weigh(measure(&question, say).await?);
+    Ok(())
 }
 
 /// How strong the tests that pass on the base are on the lines that may be to blame for those that fail: what is known
@@ -100,7 +102,10 @@ pub async fn of_base(
     bounds: Bounds,
     say: Say<'_>,
 ) -> Result<Strength> {
-    let unknown = |note: &str| Strength { note: note.to_owned(), ..Strength::default() };
+    let unknown = |note: &str| {
+        let leak = Some(Leak::of(&Strength::default()));
+        Strength { note: note.to_owned(), leak, ..Strength::default() }
+    };
     if bounds.mutants == 0 {
         return Ok(unknown("it was not to be measured"));
     }
@@ -122,6 +127,7 @@ pub async fn measure(question: &Question<'_>, say: Say<'_>) -> Result<Strength> 
     let start = Instant::now();
     let mut strength = asked(question, start, say).await?;
     strength.survivors.sort();
+    strength.leak = Some(Leak::of(&strength));
     strength.seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     Ok(strength)
 }

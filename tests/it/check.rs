@@ -113,7 +113,8 @@ fn a_pass_says_which_changes_of_the_changed_lines_no_test_notices() {
     let diff = "diff --git a/shop.py b/shop.py\n--- a/shop.py\n+++ b/shop.py\n@@ -9,4 +9,4 @@\n def fee(amount):\n     if \
                 amount >= 100:\n-        return amount * 2\n-    return 1\n+        return amount * 3\n+    return 0\n";
     fs::write(place.path("fix.diff"), diff).unwrap();
-    let (status, json, said) = place.regreen("verify", &["--patch", "fix.diff", "--json"]);
+    let (status, json, said) =
+        place.regreen("verify", &["--patch", "fix.diff", "--json", "--sarif", "found.sarif"]);
     assert_eq!(status, 0, "{said}");
     let receipt: Value = serde_json::from_str(&json).unwrap();
     let strength = &receipt["verdict"]["strength"];
@@ -125,6 +126,12 @@ fn a_pass_says_which_changes_of_the_changed_lines_no_test_notices() {
     {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
     }
+    assert!(strength["leak"]["mistake"].as_f64().is_some_and(|leak| leak > 0.0 && leak < 1.0), "{json}");
+    let sarif: Value = serde_json::from_slice(&fs::read(place.path("found.sarif")).unwrap()).unwrap();
+    let untested =
+        sarif["runs"][0]["results"].as_array().unwrap().iter().find(|one| one["ruleId"] == "untested");
+    let region = &untested.unwrap()["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(region["startLine"].as_u64(), Some(11));
     let (status, json, _) = place.regreen("verify", &["--patch", "fix.diff", "--json", "--mutants", "0"]);
     assert!(status == 0 && !json.contains("\"strength\""), "{json}");
 }
