@@ -83,6 +83,7 @@ class Witness(Recorder):
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
         metadata.distributions = getattr(metadata.distributions, "func", metadata.distributions)
+        self.originals.adopt(self.finder.is_ours)
         self.functions = session.config.getini("python_functions")
         self.finder.rewriting = lambda name, path: self.rewriting(session.config, name, path)
         # pytest put its own finder first; it still says which modules are rewritten, ours does it.

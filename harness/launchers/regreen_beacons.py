@@ -233,11 +233,16 @@ def install(beacons, assignment):
     """Puts the finder first. To be called before the tree is importable."""
     here = os.getcwd()
     tree = os.path.realpath(assignment["tree"])
-    site = [path for path in sys.path if not is_below(os.path.realpath(path or here), tree) or ".venv" in path]
+
+    def is_ours(path):
+        return is_below(path, tree) and ".venv" not in path
+
+    site = [path for path in sys.path if not is_ours(os.path.realpath(path or here))]
     known = {os.path.realpath(os.path.join(tree, path)): digest for path, digest in assignment["tests"].items()}
     beacons.known.update(known)
     tests = {path for path in known if os.path.basename(path) != "conftest.py"}
     finder = Finder(beacons, tests, site, set(assignment["own"]))
+    finder.is_ours = is_ours
     sys.meta_path.insert(0, finder)
     return finder
 
@@ -281,6 +286,18 @@ class Originals:
             for name, owner, key, value in parts_of(module, found)
             if key not in REPLACED
         ]
+
+    def adopt(self, is_ours):
+        """Takes over what plug-ins replaced while they were set up, if the files of that code are not the tree's."""
+
+        def as_now(part):
+            name, owner, key, value, code = part
+            now = owner.get(key)
+            made = code_of(now)
+            foreign = made is not None and not is_ours(os.path.realpath(made.co_filename))
+            return (name, owner, key, now, made) if now is not value and foreign else part
+
+        self.parts = [as_now(part) for part in self.parts]
 
     def own(self, thing):
         """An object of ours whose methods nobody is to stand in for."""

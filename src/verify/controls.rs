@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 const SAMPLE: usize = 10;
 
 /// Attested runs of all suites that allow one.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Attested {
     /// What they said together.
     pub(super) all: Attestation,
@@ -55,11 +55,20 @@ impl Judging<'_> {
     pub(super) async fn attested(&mut self) -> Result<Finding> {
         (self.say)("confirming in a fresh checkout");
         self.chosen = self.chosen()?;
-        let said =
-            match self.runs(&[Variant::Plain, Variant::Poison, Variant::Perturb, Variant::Alias]).await? {
+        let said = match self.runs(&[Variant::Alias, Variant::Poison, Variant::Perturb]).await? {
+            Ok(said) => said,
+            Err(failure) => return Ok(Finding::red(failure)),
+        };
+        self.runs.insert(Variant::Alias, said.clone());
+        let said = if self.is_whole(&said) {
+            said
+        } else {
+            // That may be a limit of the renaming: under their own names tests have to do as well.
+            match self.runs(&[Variant::Plain]).await? {
                 Ok(said) => said,
                 Err(failure) => return Ok(Finding::red(failure)),
-            };
+            }
+        };
         if said.suites == 0 || !said.blind.is_empty() {
             // What cannot be attested is at least repeated.
             let again = self.round(2).await?;
@@ -70,6 +79,12 @@ impl Judging<'_> {
         }
         self.evidence.runs = 2;
         self.weigh(said).await
+    }
+
+    /// Whether nothing at all speaks against an attested run.
+    fn is_whole(&self, said: &Attested) -> bool {
+        let whole = said.all.contradictions.is_empty() && said.blind.is_empty();
+        whole && self.required().iter().all(|id| said.covers(id))
     }
 
     /// What an attested run means: every target and guard has to be in it, and passed.
@@ -307,7 +322,9 @@ impl Judging<'_> {
             Ok(workspace) => workspace,
             Err(failure) => return Ok(Err(failure)),
         };
-        let choice = if variant == Variant::Plain { Choice::default() } else { Choice::of(&self.chosen) };
+        // Tests that pass under other names have passed.
+        let whole = matches!(variant, Variant::Plain | Variant::Alias);
+        let choice = if whole { Choice::default() } else { Choice::of(&self.chosen) };
         Ok(Ok(self.attest(&workspace, variant, choice).await?))
     }
 

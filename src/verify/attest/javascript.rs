@@ -139,6 +139,7 @@ impl Process<'_> {
                 ["test", &suite.profile.name, "--tree", &seen, "--results", &shown, "--attested", "--"];
             argv.push(format!("{launchers}/regreen-js.mjs"));
             argv.extend(phase.map(str::to_owned));
+            argv.extend(self.chosen_files(orders.varied)?);
         }
         let invocation = suite.invocation(argv, suite.dir.clone(), Reads::Messages);
         let finished = execute(self.assignment, &invocation, &results, &input).await?;
@@ -150,6 +151,20 @@ impl Process<'_> {
         account.add_to(attestation, |id| format!("{prefix}{}", back(id)));
         let _ = std::fs::remove_dir_all(&results);
         Ok(())
+    }
+}
+
+impl Process<'_> {
+    /// The files of the tests that are to run, for runners that take files.
+    fn chosen_files(&self, varied: &Varied) -> Result<BTreeSet<String>> {
+        let Assignment { suite, only, .. } = self.assignment;
+        let takes_files = matches!(suite.profile.name.as_str(), "jest" | "vitest");
+        let Some(only) = only.filter(|_| takes_files) else { return Ok(BTreeSet::new()) };
+        let file = |id: String| {
+            let id = varied.forth(&id, Naming::Script);
+            id.split(" > ").next().unwrap_or_default().to_owned()
+        };
+        Ok(suite.own_tests(only)?.into_iter().map(file).collect())
     }
 }
 
