@@ -245,11 +245,16 @@ impl Scripted {
                 return Ok(Patch([(path.clone(), Some(file))].into()));
             }
         }
-        // Of a language without mutants: a line of blanks at the end of a file, which mends nothing.
-        let changed = self.gold.paths().find_map(|path| Some((path, base.file(path).ok()??)));
-        let (path, mut file) = changed.context("the right answer changes no file of the base")?;
-        file.content.extend_from_slice(b"\n\n");
-        Ok(Patch([(path.clone(), Some(file))].into()))
+        // Of a language without mutants: blank lines at the end of a file, which mend nothing; and where the right answer
+        // only makes new files, an empty one in the place of the first.
+        for path in self.gold.paths() {
+            if let Some(mut file) = base.file(path)? {
+                file.content.extend_from_slice(b"\n\n");
+                return Ok(Patch([(path.clone(), Some(file))].into()));
+            }
+        }
+        let path = self.gold.paths().next().context("the right answer changes nothing")?;
+        Ok(Patch([(path.clone(), Some(File::plain("")))].into()))
     }
 
     fn malformed(&self) -> Proposal {

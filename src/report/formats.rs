@@ -92,7 +92,7 @@ pub(super) fn percent(rate: f64) -> String {
 }
 
 pub(super) fn interval(interval: Interval) -> String {
-    format!("{:.1}–{:.1} %", interval.low * 100.0, interval.high * 100.0)
+    format!("{:.1} to {:.1} %", interval.low * 100.0, interval.high * 100.0)
 }
 
 fn results(report: &Report, style: TableStyle, name: &dyn Fn(&Contestant) -> String) -> Table {
