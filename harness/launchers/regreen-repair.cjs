@@ -12,7 +12,7 @@ const Module = require('node:module');
 const os = require('node:os');
 const path = require('node:path');
 
-const TRACED_SECONDS = 5;
+const TRACED_SECONDS = 2;
 const MOST_TRACED = 400;
 
 // The runner of a worker.
@@ -143,6 +143,23 @@ function collect(files) {
   return items;
 }
 
+/// Tests of the files that look like tests, for a base whose own run did not end.
+function listed() {
+  const files = fs.readdirSync(folder, { recursive: true }).filter((file) => {
+    const own = !file.split(path.sep).includes('node_modules');
+    return own && /\.c?js$/.test(file) && /[.\-_](test|spec)\.c?js$|^test[.\-]|(^|[\\/])(test|tests|spec|__tests__)[\\/]/.test(file);
+  });
+  const ids = [];
+  for (const file of files.sort()) {
+    try {
+      ids.push(...collect([file.split(path.sep).join('/')]).keys());
+    } catch {
+      // It is no test, or one that cannot be loaded here.
+    }
+  }
+  return ids;
+}
+
 const fileOf = (id) => id.split(' > ')[0];
 
 async function answer(request, mocha) {
@@ -232,7 +249,8 @@ function worker(kind) {
   process.on('uncaughtException', nothing);
   process.on('unhandledRejection', nothing);
   process.on('message', async (request) => {
-    process.send(request.trace ? await traced(request.trace, mocha) : await answer(request, mocha));
+    if (request.list) process.send({ ids: listed() });
+    else process.send(request.trace ? await traced(request.trace, mocha) : await answer(request, mocha));
   });
 }
 
@@ -292,17 +310,18 @@ async function judge(plan, kind, say) {
   const guards = await steady(workers[0], plan);
   const over = () =>
     cpu >= plan.cpu || (Date.now() - began) / 1000 >= plan.wall || plausible >= plan.enough || (first !== null && tried >= first + plan.after);
-  let late = [];
+  let until = Infinity;
+  const queues = plan.limits.map((_, level) => plan.candidates.filter((each) => each[3] === level));
+  const fresh = queues[0].length > 0;
   for (const [level, limit] of plan.limits.entries()) {
-    const queue = level === 0 ? [...plan.candidates] : late;
-    late = [];
+    const [queue, before] = [queues[level], cpu];
     if (guards === null || (first !== null && level > 0)) break;
     const one = async (at) => {
-      while (queue.length > 0 && !over()) {
-        const [n, file, edits] = queue.shift();
+      while (queue.length > 0 && cpu < until && !over()) {
+        const [n, file, edits, begun] = queue.shift();
         let told = await at.ask({ file, edits, tests: plan.targets }, limit + 0.1 + plan.seconds);
         cpu += told.cpu;
-        if (level === 0) tried += 1;
+        if (level === begun) tried += 1;
         const passed = told.passed;
         if (told.how === 'passed' && guards.length > 0) {
           told = await at.ask({ file, edits, tests: guards }, limit * 4 + plan.guard_seconds);
@@ -310,16 +329,18 @@ async function judge(plan, kind, say) {
           const broken = (told.results || '').indexOf('f');
           if (broken > 0) guards.unshift(...guards.splice(broken, 1));
         }
-        if (told.how === 'timeout') late.push([n, file, edits]);
+        if (told.how === 'timeout') queues[level + 1]?.push([n, file, edits, begun]);
         if (told.how === 'passed') {
           plausible += 1;
           first ??= tried;
         }
-        say({ n, how: told.how, passed, cpu: told.cpu, at: (Date.now() - began) / 1000 });
+        say({ n, how: told.how, passed, level: level + 1, cpu: told.cpu, at: (Date.now() - began) / 1000 });
       }
     };
     await Promise.all(workers.map(one));
     if (over()) break;
+    // Slow candidates get a part of what the quick ones took, and the rest when no quick ones are left.
+    until = fresh ? cpu + Math.max(2, (cpu - before) / 2) : Infinity;
   }
   say({ end: true, tried, cpu });
   for (const each of workers) each.end();
@@ -327,9 +348,9 @@ async function judge(plan, kind, say) {
 
 /// The guards that pass here on the base too; none of anything where the tests cannot be loaded at all.
 async function steady(at, plan) {
-  const all = await at.ask({ tests: plan.targets, all: true }, 10);
-  // A module of the new kind gets node's own runner, and its tests are not seen here.
-  if (all.told || !all.results || all.missing) return null;
+  const all = await at.ask({ tests: plan.targets, all: true }, 2 + plan.seconds);
+  // A module of the new kind gets node's own runner, and its tests are not seen here. What does not end is a target.
+  if (all.how !== 'timeout' && (all.told || !all.results || all.missing)) return null;
   if (plan.guards.length === 0) return [];
   const told = await at.ask({ tests: plan.guards, all: true }, 20);
   return plan.guards.filter((_, at) => (told.results || '')[at] === 'p');
@@ -338,7 +359,8 @@ async function steady(at, plan) {
 async function trace(plan, kind, say) {
   const at = new Worker(kind);
   const began = Date.now();
-  for (const id of plan.tests.slice(0, MOST_TRACED)) {
+  const tests = plan.tests.length > 0 ? plan.tests : ((await at.ask({ list: true }, 10)).ids || []);
+  for (const id of tests.slice(0, MOST_TRACED)) {
     if ((Date.now() - began) / 1000 > plan.wall) break;
     const told = await at.ask({ trace: id }, TRACED_SECONDS);
     say({ id, passed: told.id ? told.passed : false, lines: told.lines || {}, seconds: told.seconds || 0 });

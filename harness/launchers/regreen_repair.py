@@ -6,12 +6,12 @@ Tests are collected once; each candidate is a fork in which the functions that i
 says is a proposal and no verdict: whatever passes here is judged again by the ordinary run.
 
 The plan is JSON: `mode` is `trace` (run `tests`, or all, and say which lines of the repository each of them runs) or `judge`
-(run `targets`, then `guards` for each of `candidates`: `[number, file, [[start, end, text], …]]`, offsets in bytes).
+(run `targets`, then `guards` for each of `candidates`: `[number, file, [[start, end, text], …], level]`, offsets in bytes; the
+level is the first of `limits` that it is given).
 The answer is a JSON object a line.
 """
 
 import gc
-import importlib.machinery
 import json
 import os
 import resource
@@ -19,13 +19,17 @@ import select
 import signal
 import sys
 import time
-import types
 
+import regreen_compare
 from regreen_records import FOREIGN, enter_environment, import_path
+from regreen_swap import Files, edited, pairs, pretend, swap
 
 HARD_FACTOR = 3
 TRACED_SECONDS = 0.6
 MOST_TRACED = 400
+MOST_TESTS = 20
+COMPARED_SECONDS = 5
+COMPARED_TESTS = 40
 SPARE_BYTES = 1 << 30
 
 
@@ -35,7 +39,7 @@ def options():
 
 
 class Pytest:
-    """Collects with pytest and runs items one by one."""
+    """Collects with pytest and runs items one by one: whether they pass, or `None` when they are skipped."""
 
     def __init__(self):
         import pytest
@@ -54,6 +58,8 @@ class Pytest:
     def run(self, item, following):
         self.red = False
         reports = self.protocol(item, nextitem=following, log=False)
+        if any(report.skipped for report in reports):
+            return None
         passed = any(report.when == "call" and report.passed for report in reports)
         return passed and not self.red and not any(report.failed for report in reports)
 
@@ -115,139 +121,15 @@ class Unittest:
     def run(self, item, following):
         result = self.unittest.TestResult()
         self.unittest.TestSuite([item]).run(result)
-        return result.testsRun == 1 and result.wasSuccessful() and not result.skipped
-
-
-# Edits.
-
-
-def edited(text, edits):
-    """The bytes of a file with edits, which are in order."""
-    parts, done = [], 0
-    for start, end, new in edits:
-        parts += [text[done:start], new.encode()]
-        done = end
-    return b"".join([*parts, text[done:]])
-
-
-def nested(code):
-    return [const for const in code.co_consts if isinstance(const, types.CodeType)]
-
-
-def shape(code):
-    """What a code object does itself, without the functions in it and without its place."""
-    consts = tuple(repr(const) for const in code.co_consts if not isinstance(const, types.CodeType))
-    return code.co_code, consts, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
-
-
-def same(one, other):
-    inner, others = nested(one), nested(other)
-    return shape(one) == shape(other) and len(inner) == len(others) and all(map(same, inner, others))
-
-
-class Files:
-    """The edited files: their text, their code, and the functions that live from it."""
-
-    def __init__(self):
-        self.known = {}
-
-    def of(self, file):
-        if file not in self.known:
-            path = os.path.realpath(file)
-            with open(path, "rb") as stream:
-                text = stream.read()
-            try:
-                code = compile(text, path, "exec", dont_inherit=True)
-            except SyntaxError:
-                code = None
-            self.known[file] = (path, text, code, live(path), loaded(path))
-        return self.known[file]
-
-
-def loaded(path):
-    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
-    return any(file and os.path.realpath(file) == path for file in files)
-
-
-def live(path):
-    """Functions that were made from a file, by name and line."""
-    found, own = {}, {}
-    # What is frozen, so that forks share its pages, is not listed.
-    gc.unfreeze()
-    for thing in gc.get_objects():
-        if type(thing) is types.FunctionType:
-            code = thing.__code__
-            file = code.co_filename
-            if file not in own:
-                own[file] = os.path.realpath(file) == path
-            if own[file]:
-                found.setdefault((code.co_name, code.co_firstlineno), []).append(thing)
-    gc.freeze()
-    return found
-
-
-def pairs(old, new):
-    """Functions outside of functions, old and new; None when something else than functions changed."""
-    if shape(old) != shape(new):
-        return None
-    inner, others = nested(old), nested(new)
-    if [code.co_name for code in inner] != [code.co_name for code in others]:
-        return None
-    found = []
-    for one, other in zip(inner, others):
-        # A class body runs once, a function whenever it is called; only the latter has fast locals.
-        if one.co_flags & 0x2:
-            if not same(one, other):
-                found.append((one, other))
-        else:
-            deeper = pairs(one, other)
-            if deeper is None:
-                return None
-            found += deeper
-    return found
-
-
-def swap(files, file, edits):
-    """Gives live functions their new code; False when that is not all there is to do."""
-    path, text, old, functions, here = files.of(file)
-    new = edited(text, edits)
-    if not here:
-        pretend(path, new)
-        return True
-    if old is None:
-        return False
-    changed = pairs(old, compile(new, path, "exec", dont_inherit=True))
-    if changed is None:
-        return False
-    for one, other in changed:
-        alive = functions.get((one.co_name, one.co_firstlineno), [])
-        if not alive:
-            return False
-        for function in alive:
-            if one.co_freevars != other.co_freevars:
-                return False
-            function.__code__ = other
-    return True
-
-
-def pretend(path, text):
-    """Makes imports see another text of a file."""
-    original = importlib.machinery.SourceFileLoader.get_code
-
-    def get_code(self, name):
-        if os.path.realpath(self.path) == path:
-            return compile(text, self.path, "exec", dont_inherit=True)
-        return original(self, name)
-
-    importlib.machinery.SourceFileLoader.get_code = get_code
+        return None if result.skipped else result.testsRun == 1 and result.wasSuccessful()
 
 
 # Processes.
 
 
-def bound(seconds):
-    """Ends this process after so much CPU time, whatever it does, and before it has all the memory."""
-    whole = int(seconds) + 2
+def bound(seconds, most):
+    """Ends this process after so much CPU time, unless it is given more, and before it has all the memory."""
+    whole = int(most) + 2
     used = int(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
     resource.setrlimit(resource.RLIMIT_CPU, (used + whole, used + whole))
     with open("/proc/self/statm") as stream:
@@ -258,6 +140,11 @@ def bound(seconds):
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
     signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def time_for(request):
+    """CPU seconds of the first test, and the most that all may take: whatever passes is given more."""
+    return request["limit"], request["limit"] * min(len(request["tests"]), MOST_TESTS)
 
 
 def in_fork(work, wall):
@@ -314,13 +201,19 @@ def silence():
         os.dup2(null, descriptor)
 
 
-def run_tests(runner, items, ids, writer):
+def write_all(writer, data):
+    while data:
+        data = data[os.write(writer, data) :]
+
+
+def run_tests(runner, items, ids, limit, writer):
     """Writes `p` or `f` for each test; after the third test without a pass, or a failure after that, it is enough."""
     passed = 0
     for number, test in enumerate(ids):
+        signal.setitimer(signal.ITIMER_PROF, limit)
         item = items.get(test)
         following = items.get(ids[number + 1]) if number + 1 < len(ids) else None
-        good = item is not None and runner.run(item, following)
+        good = item is not None and bool(runner.run(item, following))
         passed += good
         os.write(writer, b"p" if good else b"f")
         if not good and (number >= 2 or passed == number):
@@ -347,11 +240,13 @@ class Server:
             return list(self.items)
         if "trace" in request:
             return self.traced(request["trace"])
+        if "compare" in request:
+            return self.compared(request["compare"], request["tests"])
         self.files.of(request["file"])
 
         def work(writer):
             silence()
-            bound(request["limit"])
+            bound(*time_for(request))
             try:
                 fits = swap(self.files, request["file"], request["edits"])
             except (SyntaxError, ValueError, RecursionError):
@@ -360,14 +255,54 @@ class Server:
             if not fits:
                 os.write(writer, b"c")
                 return
-            run_tests(self.runner, self.items, request["tests"], writer)
+            run_tests(self.runner, self.items, request["tests"], request["limit"], writer)
 
-        return told(*in_fork(work, request["limit"] * 4 + 2))
+        return told(*in_fork(work, time_for(request)[1] * 4 + 2))
+
+    def compared(self, candidates, tests):
+        """How the candidates that edit one function behave on inputs like those of the tests."""
+
+        def work(writer):
+            silence()
+            bound(COMPARED_SECONDS, COMPARED_SECONDS)
+            place = self.edited_function(candidates)
+            ids = [test for test in tests if test in self.items]
+            run = lambda: [self.runner.run(self.items[test], None) for test in ids]
+            arguments = regreen_compare.inputs(regreen_compare.recorded([place.__code__], run)[place.__code__])
+            answers = {}
+            for n, file, edits, _ in candidates:
+
+                def outcomes(writer, file=file, edits=edits):
+                    bound(COMPARED_SECONDS, COMPARED_SECONDS)
+                    if swap(self.files, file, edits):
+                        write_all(writer, json.dumps(regreen_compare.outcomes(place, arguments)).encode())
+
+                said, _, _ = in_fork(outcomes, COMPARED_SECONDS * 2)
+                answers[n] = json.loads(said)
+            write_all(writer, json.dumps(regreen_compare.alike(answers, arguments)).encode())
+
+        for file in {file for _, file, _, _ in candidates}:
+            self.files.of(file)
+        said, _, cpu = in_fork(work, COMPARED_SECONDS * 4)
+        try:
+            return {"cpu": cpu, "told": json.loads(said)}
+        except ValueError:
+            return {"cpu": cpu, "told": {}}
+
+    def edited_function(self, candidates):
+        """The live function that all candidates edit; fails when there is none."""
+        found = set()
+        for _, file, edits, _ in candidates:
+            path, text, old, functions, _ = self.files.of(file)
+            for code, _ in pairs(old, compile(edited(text, edits), path, "exec", dont_inherit=True)):
+                found.add((file, code.co_name, code.co_firstlineno))
+        ((file, name, line),) = found
+        return self.files.of(file)[3][name, line][0]
 
     def traced(self, test):
         def work(writer):
             silence()
-            bound(TRACED_SECONDS * HARD_FACTOR * 2)
+            bound(TRACED_SECONDS * HARD_FACTOR * 2, TRACED_SECONDS * HARD_FACTOR * 2)
             lines, folder = {}, os.path.realpath(os.getcwd()) + os.sep
             tracer = line_tracer(lines, folder)
 
@@ -387,9 +322,7 @@ class Server:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             seen = {file[len(folder) :]: sorted(found) for file, found in lines.items() if found}
             answer = {"passed": passed, "lines": seen, "seconds": time.process_time() - began}
-            data = json.dumps(answer).encode()
-            while data:
-                data = data[os.write(writer, data) :]
+            write_all(writer, json.dumps(answer).encode())
 
         if test not in self.items:
             return {"id": test, "passed": None, "lines": {}}
@@ -496,13 +429,14 @@ class Pool:
 
         def work(writer):
             silence()
-            bound(request["limit"] + 2)
+            bound(request["limit"] + 2, time_for(request)[1] + 2)
             with open(request["file"], "rb") as stream:
                 text = edited(stream.read(), request["edits"])
             pretend(os.path.realpath(request["file"]), text)
-            self.runner.collect_and(lambda items: run_tests(self.runner, items, request["tests"], writer))
+            tests, limit = request["tests"], request["limit"]
+            self.runner.collect_and(lambda items: run_tests(self.runner, items, tests, limit, writer))
 
-        return told(*in_fork(work, request["limit"] * 4 + 10))
+        return told(*in_fork(work, time_for(request)[1] * 4 + 10))
 
 
 class Judge:
@@ -512,6 +446,7 @@ class Judge:
         self.plan, self.pool, self.out = plan, pool, out
         self.targets, self.guards = plan["targets"], plan["guards"]
         self.cpu, self.tried, self.plausible, self.first = 0.0, 0, 0, None
+        self.passed, self.found, self.until = {}, [], None
         self.began = time.monotonic()
 
     def say(self, **record):
@@ -526,22 +461,39 @@ class Judge:
         return after or self.plausible >= self.plan["enough"]
 
     def run(self):
-        late = []
-        for level, limit in enumerate(self.plan["limits"]):
-            queue = self.plan["candidates"] if level == 0 else late
-            late = []
-            if self.first is not None and level > 0:
+        levels = range(len(self.plan["limits"]))
+        queues = [[each for each in self.plan["candidates"] if each[3] == level] for level in levels]
+        fresh = bool(queues[0])
+        for level, queue in enumerate(queues):
+            before = self.cpu
+            # What passed some tests before it took too long is worth waiting for.
+            queue.sort(key=lambda each: -self.passed.get(each[0], 0))
+            late = self.round(queue, level)
+            if level + 1 < len(queues):
+                queues[level + 1] += late
+            if self.over() or self.first is not None:
                 break
-            self.round(queue, limit, late, level)
-            if self.over():
-                break
+            # Slow candidates get a part of what the quick ones took, and the rest when no quick ones are left.
+            self.until = self.cpu + max(2.0, (self.cpu - before) / 2) if fresh else None
+        self.compare()
         self.say(end=True, tried=self.tried, cpu=round(self.cpu, 3))
 
-    def round(self, queue, limit, late, level):
-        waiting, busy = iter(queue), {}
-        idle = list(range(len(self.pool.ends)))
+    def compare(self):
+        """Says of plausible candidates how many of them behave alike, where that can be told."""
+        if len(self.found) < 2:
+            return
+        tests = (self.targets + self.guards)[:COMPARED_TESTS]
+        answer = self.pool.receive(0) if self.pool.send(0, {"compare": self.found, "tests": tests}) else None
+        if answer:
+            self.cpu += answer["cpu"]
+            for n, told in answer["told"].items():
+                self.say(n=int(n), how="passed", **told)
+
+    def round(self, queue, level):
+        waiting, busy, late = iter(queue), {}, []
+        idle, limit = list(range(len(self.pool.ends))), self.plan["limits"][level]
         while True:
-            while idle and not self.over():
+            while idle and not self.over() and (self.until is None or self.cpu < self.until):
                 candidate = next(waiting, None)
                 if candidate is None:
                     break
@@ -554,7 +506,7 @@ class Judge:
                     idle.append(worker)
                     break
             if not busy:
-                return
+                return late
             ready, _, _ = select.select([self.pool.ends[worker][1] for worker in busy], [], [], 60)
             for worker in [worker for worker in busy if self.pool.ends[worker][1] in ready]:
                 candidate, request = busy.pop(worker)
@@ -562,10 +514,10 @@ class Judge:
                 self.finish(candidate, request, answer, worker, late, level)
                 idle.append(worker)
             if not ready:
-                return
+                return late
 
     def request(self, candidate, tests, limit):
-        number, file, edits = candidate
+        _, file, edits, _ = candidate
         return {"file": file, "edits": edits, "tests": tests, "limit": limit}
 
     def finish(self, candidate, request, answer, worker, late, level):
@@ -574,17 +526,19 @@ class Judge:
         if cold:
             answer = self.pool.cold(request)
             self.cpu += answer["cpu"]
-        if level == 0:
+        if candidate[3] == level:
             self.tried += 1
         passed = answer["passed"]
         if answer["how"] == "passed" and self.guards:
             answer = self.guarded(candidate, cold, worker)
         if answer["how"] == "timeout":
             late.append(candidate)
+            self.passed[candidate[0]] = passed
         if answer["how"] == "passed":
             self.plausible += 1
+            self.found.append(candidate)
             self.first = self.tried if self.first is None else self.first
-        self.say(n=candidate[0], how=answer["how"], passed=passed, cpu=round(answer["cpu"], 4))
+        self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4))
 
     def guarded(self, candidate, cold, worker):
         request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])

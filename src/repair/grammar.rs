@@ -134,6 +134,8 @@ pub struct Texts {
     pub updates: Vec<String>,
     /// Conditions on one name.
     pub conditions: Vec<String>,
+    /// Words of those that ask whether there is something at all.
+    pub absent: Vec<String>,
     /// Conditions on two names.
     pub relations: Vec<String>,
     /// Values that functions return.
@@ -171,7 +173,7 @@ pub struct Schemata {
     /// Name and text of a file that the folder needs besides; `{package}` is what the file says that it belongs to.
     #[serde(default)]
     pub beside: Vec<String>,
-    /// Environment of the build.
+    /// Environment of the build and of the tests.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
 }
@@ -255,6 +257,8 @@ fn parser_named(name: &str) -> Option<Language> {
         "rust" => tree_sitter_rust::LANGUAGE.into(),
         "go" => tree_sitter_go::LANGUAGE.into(),
         "c" => tree_sitter_c::LANGUAGE.into(),
+        "cpp" => tree_sitter_cpp::LANGUAGE.into(),
+        "java" => tree_sitter_java::LANGUAGE.into(),
         _ => return None,
     })
 }

@@ -25,6 +25,13 @@ static STRING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"'([^'\\\n]{1,24})'|"([^"\\\n]{1,24})""#).expect("the pattern is a literal")
 });
 
+static ABSENT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "NoneType|of (undefined|null)|is (undefined|null)|nil pointer|`None` value|NullPointerException",
+    )
+    .expect("the pattern is a literal")
+});
+
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z_]\w{1,60}").expect("the pattern is a literal"));
 
@@ -64,6 +71,7 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
     let mut texts: Vec<&str> = messages.map(|test| test.message.as_str()).collect();
     texts.extend(ask.verifier.task.statement.as_deref());
     let mut hints = Hints::default();
+    hints.absent = texts.iter().any(|text| ABSENT.is_match(text));
     for line in texts.iter().flat_map(|text| text.lines()).filter(|line| line.len() < 400) {
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());

@@ -2,17 +2,18 @@
 //! choose, and gives what passes in the order in which it is likely to be right. It only proposes: the verifier
 //! judges what it gives like anybody's patch.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::grammar::{Grammar, Grammars};
-use super::locate::{self, Suspicions};
-use super::mutate::{Edit, Hints, Mutant, Source, difference, splice};
-use super::warm::{self, How, Plan, Round, Traced};
-use super::{Editable, Suspect, hints};
+use super::Suspect;
+use super::grammar::Grammars;
+use super::mutate::{Edit, Mutant, Source, difference, splice};
+use super::scene::{Scene, scene, suspects};
+use super::warm::{self, How, Judged, Plan, Round};
 use crate::patch::{File, Patch, RepoPath};
 use crate::propose::Ask;
 use crate::text;
@@ -20,7 +21,7 @@ use crate::toolchain::Suite;
 use crate::verdict::TestId;
 use crate::verify::count;
 
-/// CPU seconds of one candidate's targets beyond what they take on the base; those that need more come again.
+/// CPU seconds of one target of a candidate beyond what it takes on the base; candidates that need more come again.
 const LIMITS: [f64; 3] = [0.12, 0.96, 7.7];
 
 /// CPU seconds of the whole search, and of one that somebody else goes on from.
@@ -34,6 +35,10 @@ const QUICK_WALL: Duration = Duration::from_mins(2);
 const ROUND: usize = 300;
 const GROWTH: usize = 4;
 
+/// Likewise where a round is a build, which is as slow as it is large.
+const SLOW_ROUND: usize = 60;
+const SLOW_GROWTH: usize = 2;
+
 /// Candidates of all rounds.
 const MOST: usize = 30_000;
 
@@ -41,24 +46,12 @@ const MOST: usize = 30_000;
 pub const ENOUGH: usize = 8;
 const AFTER: usize = 60;
 
-/// Candidates that pass some targets and are edited once more, and edits of each.
-const BEAM: usize = 6;
-const SECOND: usize = 400;
+/// Candidates of each round that pass some targets and are edited once more, and edits of each.
+const BEAM: usize = 4;
+const SECOND: usize = 300;
 
-/// Seconds that tracing the base may take.
-const TRACING: f64 = 30.0;
-
-/// CPU seconds after which a traced test is about to be cut short.
-const CUT: f64 = 0.5;
-
-/// Tests whose lines are looked at.
-const TRACED: usize = 400;
-
-/// Files that are mutated, most suspicious first.
-const FILES: usize = 25;
-
-/// Candidates of a round that are tried by whole test runs, where nothing faster can try them.
-const COLD: usize = 150;
+/// The kind of what was edited twice.
+const PAIR: &str = "pair";
 
 /// A candidate that passed all tests that the engine ran.
 #[derive(Clone, Debug)]
@@ -68,7 +61,7 @@ pub struct Plausible {
     /// What was done, on one line.
     pub what: String,
     /// What it is worth, best first.
-    order: (bool, usize, usize),
+    order: (Reverse<usize>, bool, usize),
 }
 
 /// A candidate that is tried: a text for one file.
@@ -84,6 +77,19 @@ pub struct Trial {
     pub line: u32,
     /// Bytes that it touches.
     pub size: usize,
+    /// How many of the limits were too short for it.
+    pub level: usize,
+    /// Targets that passed.
+    pub passed: usize,
+}
+
+/// What a round leaves for the next ones.
+#[derive(Debug, Default)]
+struct Left {
+    /// Candidates that passed some targets.
+    near: Vec<Trial>,
+    /// Candidates that took too long.
+    late: Vec<Trial>,
 }
 
 /// The state of a search.
@@ -110,7 +116,7 @@ pub struct Logic {
 pub struct Statistics {
     /// Candidates tried.
     pub tried: usize,
-    /// CPU seconds of their tests.
+    /// CPU seconds of their tests; where candidates are tried by builds and whole runs, wall time.
     pub cpu: f64,
     /// Wall time of judging them.
     pub judging: f64,
@@ -146,19 +152,6 @@ impl std::fmt::Display for Statistics {
     }
 }
 
-/// What is known of the base before candidates are made.
-pub struct Scene<'a> {
-    /// Files that may be mutated, most suspicious first.
-    pub sources: Vec<Source<'a>>,
-    /// How suspicious their lines are.
-    pub suspicions: Suspicions,
-    /// Targets and guards as the suite knows them, with the CPU seconds that they take.
-    targets: Vec<String>,
-    guards: Vec<String>,
-    seconds: (f64, f64),
-    hints: Hints,
-}
-
 impl Logic {
     /// Searches until something is plausible or all is tried; what was found before comes first.
     pub async fn next(
@@ -183,7 +176,7 @@ impl Logic {
             }
             self.statistics.wall = begin.elapsed().as_secs_f64();
             self.statistics.plausible = self.plausible.len();
-            self.plausible.sort_by_key(|plausible| std::cmp::Reverse(plausible.order));
+            self.plausible.sort_by_key(|plausible| Reverse(plausible.order));
         }
         Ok(self.plausible.pop())
     }
@@ -200,9 +193,12 @@ impl Logic {
         let mut known = HashSet::new();
         let mutants = mutants(grammars, scene);
         let mut waiting = mutants.iter();
-        let mut near: Vec<(usize, Trial)> = Vec::new();
-        let warm = !suite.profile.warm.is_empty();
-        let mut size = ROUND;
+        let mut left = Left::default();
+        // Without targets everything would pass.
+        self.cold |= scene.targets.is_empty();
+        let warm = !suite.profile.warm.is_empty() && !self.cold;
+        let (mut size, growth, largest) =
+            if warm { (ROUND, GROWTH, usize::MAX) } else { (SLOW_ROUND, SLOW_GROWTH, ROUND) };
         let (most, cpu) = self.limits();
         while self.statistics.tried < most && Instant::now() < end && self.statistics.cpu < cpu {
             let room = size.min(most - self.statistics.tried);
@@ -213,34 +209,54 @@ impl Logic {
                     break;
                 }
             }
-            if round.is_empty() {
-                break;
-            }
-            near.extend(self.judge(ask, suite, scene, round, begin, end).await?);
+            let last = round.is_empty();
+            round.append(&mut left.late);
+            self.judge(ask, suite, scene, round, (begin, end), &mut left).await?;
             if !self.plausible.is_empty() {
                 return Ok(());
             }
-            // A build of variants is as slow as it is large.
-            size *= if warm { GROWTH } else { 1 };
-        }
-        near.sort_by_key(|(passed, trial)| (std::cmp::Reverse(*passed), trial.size));
-        near.truncate(BEAM);
-        self.near = near.iter().map(|(_, trial)| told(scene, trial)).collect();
-        for (_, first) in near {
-            if Instant::now() >= end || self.statistics.cpu >= cpu {
-                break;
+            if size > ROUND || last {
+                self.judge_pairs(grammars, ask, suite, scene, (begin, end), &mut known, &mut left).await?;
             }
-            let round = second(grammars, scene, &first, &mut known);
-            self.judge(ask, suite, scene, round, begin, end).await?;
-            if !self.plausible.is_empty() {
-                break;
+            if !self.plausible.is_empty() || last {
+                return Ok(());
             }
+            size = (size * growth).min(largest);
         }
         Ok(())
     }
 
+    /// Edits once more what passed the most targets so far.
+    #[expect(clippy::too_many_arguments, reason = "they are the state of one search")]
+    async fn judge_pairs(
+        &mut self,
+        grammars: &Grammars,
+        ask: &Ask<'_>,
+        suite: &Suite,
+        scene: &Scene<'_>,
+        clock: (Instant, Instant),
+        known: &mut HashSet<u64>,
+        left: &mut Left,
+    ) -> Result<()> {
+        left.near.sort_by_key(|trial| (Reverse(trial.passed), trial.size));
+        let beam: Vec<Trial> = left.near.drain(..left.near.len().min(BEAM)).collect();
+        self.near.extend(beam.iter().map(|trial| told(scene, trial)));
+        for first in beam {
+            if !self.plausible.is_empty() || Instant::now() >= clock.1 {
+                break;
+            }
+            let mut late = std::mem::take(&mut left.late);
+            let round = second(grammars, scene, &first, known);
+            self.judge(ask, suite, scene, round, clock, left).await?;
+            left.late.append(&mut late);
+        }
+        // Pairs are not edited again.
+        left.near.retain(|trial| trial.kind != PAIR);
+        Ok(())
+    }
+
     /// Candidates and CPU seconds of the whole search.
-    fn limits(&self) -> (usize, f64) {
+    pub fn limits(&self) -> (usize, f64) {
         if self.quick { (ROUND, QUICK_CPU) } else { (MOST, CPU) }
     }
 
@@ -266,36 +282,52 @@ impl Logic {
         text
     }
 
-    /// Tries candidates; returns those that passed some targets, and how many.
+    /// Tries candidates, and notes what is left of them.
     async fn judge(
         &mut self,
         ask: &Ask<'_>,
         suite: &Suite,
         scene: &Scene<'_>,
         round: Vec<Trial>,
-        begin: Instant,
-        end: Instant,
-    ) -> Result<Vec<(usize, Trial)>> {
+        clock: (Instant, Instant),
+        left: &mut Left,
+    ) -> Result<()> {
         let before = Instant::now();
-        let left = end.saturating_duration_since(before);
+        let seconds = clock.1.saturating_duration_since(before);
         if suite.profile.warm.is_empty() || self.cold {
-            let left = self.judge_variants(ask, suite, scene, &round, (begin, end)).await?;
-            let one_by_one = if self.plausible.is_empty() {
-                left.into_iter().take(COLD)
-            } else {
-                Vec::new().into_iter().take(0)
-            };
-            let round: Vec<&Trial> = one_by_one.map(|at| &round[at]).collect();
-            self.judge_cold(ask, scene, &round, (begin, end)).await?;
+            self.judge_slowly(ask, suite, scene, &round, clock).await?;
             self.statistics.judging += before.elapsed().as_secs_f64();
-            return Ok(Vec::new());
+            return Ok(());
         }
+        let plan = Plan::Judge(self.round(suite, scene, &round, seconds));
+        let allowed = seconds.as_secs().saturating_add(5).min(3600);
+        let said = ask.verifier.warm(suite, &serde_json::to_string(&plan)?, allowed).await?;
+        let answers = warm::answers(&said.unwrap_or_default());
+        if answers.judged.is_empty() && !round.is_empty() && allowed > 6 {
+            // The warm judge cannot load these tests.
+            self.cold = true;
+            return Box::pin(self.judge(ask, suite, scene, round, clock, left)).await;
+        }
+        self.statistics.cpu += answers.cpu;
+        self.learn(scene, round, &answers.judged, before.duration_since(clock.0).as_secs_f64(), left);
+        self.statistics.judging += before.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// A round for the warm judge.
+    fn round<'a>(
+        &self,
+        suite: &Suite,
+        scene: &'a Scene<'_>,
+        round: &'a [Trial],
+        left: Duration,
+    ) -> Round<'a> {
         let prefix = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
         let candidates = round.iter().enumerate().filter_map(|(n, trial)| {
             let file = trial.path.as_str().strip_prefix(&prefix)?;
-            Some((n, file, vec![(trial.edit.start, trial.edit.end, trial.edit.text.as_str())]))
+            Some((n, file, vec![(trial.edit.start, trial.edit.end, trial.edit.text.as_str())], trial.level))
         });
-        let plan = Plan::Judge(Round {
+        Round {
             targets: &scene.targets,
             guards: &scene.guards,
             candidates: candidates.collect(),
@@ -306,42 +338,63 @@ impl Logic {
             wall: left.as_secs_f64(),
             enough: ENOUGH,
             after: AFTER,
-            workers: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        });
-        let seconds = left.as_secs().saturating_add(5).min(3600);
-        let said = ask.verifier.warm(suite, &serde_json::to_string(&plan)?, seconds).await?;
-        let answers = warm::answers(&said.unwrap_or_default());
-        if answers.judged.is_empty() && !round.is_empty() && left.as_secs() > 1 {
-            // The warm judge cannot load these tests.
-            self.cold = true;
-            return Box::pin(self.judge(ask, suite, scene, round, begin, end)).await;
+            workers: workers(),
         }
-        let offset = before.duration_since(begin).as_secs_f64();
-        let mut best: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut numbers: HashSet<usize> = HashSet::new();
-        for judged in &answers.judged {
+    }
+
+    /// Takes in what became of a round that began `offset` seconds after the search.
+    fn learn(&mut self, scene: &Scene, round: Vec<Trial>, judged: &[Judged], offset: f64, left: &mut Left) {
+        let mut last: BTreeMap<usize, &Judged> = BTreeMap::new();
+        for judged in judged {
             let Some(trial) = round.get(judged.n) else { continue };
-            numbers.insert(judged.n);
+            if judged.agree > 0 {
+                self.agree(judged);
+                continue;
+            }
+            if last.insert(judged.n, judged).is_none() && trial.level == 0 {
+                self.statistics.tried += 1;
+            }
             if judged.how == How::Passed {
-                if self.statistics.first.is_none() {
-                    self.statistics.first = Some(self.statistics.tried + numbers.len());
-                    self.statistics.first_at = offset + judged.at;
-                }
+                self.first_at(offset + judged.at);
                 self.keep(scene, trial, judged.n);
+            }
+        }
+        for (n, mut trial) in round.into_iter().enumerate() {
+            let Some(judged) = last.get(&n) else {
+                // It waits for its turn.
+                left.late.extend((trial.level > 0).then_some(trial));
+                continue;
+            };
+            trial.passed = judged.passed;
+            trial.level = judged.level;
+            if judged.how == How::Timeout && judged.level < LIMITS.len() {
+                left.late.push(trial);
             } else if judged.passed > 0 {
-                best.insert(judged.n, judged.passed);
+                left.near.push(trial);
             }
         }
-        self.statistics.tried += numbers.len();
-        self.statistics.cpu += answers.cpu;
-        self.statistics.judging += before.elapsed().as_secs_f64();
-        let mut near = Vec::new();
-        for (n, trial) in round.into_iter().enumerate() {
-            if let Some(passed) = best.get(&n) {
-                near.push((*passed, trial));
-            }
+    }
+
+    /// Notes how many plausible candidates behave like one of them: those that most agree with come first.
+    fn agree(&mut self, judged: &Judged) {
+        let all = self.plausible.len();
+        let Some(plausible) = self.plausible.iter_mut().find(|known| known.order.2 == judged.n) else {
+            return;
+        };
+        plausible.order.0 = Reverse(judged.agree);
+        let _ = write!(plausible.what, " ({} of {all} plausible edits behave alike", judged.agree);
+        if let Some(input) = &judged.parts {
+            let _ = write!(plausible.what, ", others not on {}", text::one_line(&text::clip(input, 160)));
         }
-        Ok(near)
+        plausible.what.push(')');
+    }
+
+    /// Notes when the first plausible candidate was found.
+    pub fn first_at(&mut self, seconds: f64) {
+        if self.statistics.first.is_none() {
+            self.statistics.first = Some(self.statistics.tried);
+            self.statistics.first_at = seconds;
+        }
     }
 
     /// Keeps a plausible candidate.
@@ -352,100 +405,8 @@ impl Logic {
         let patch = Patch([(trial.path.clone(), Some(file))].into());
         let deletes = matches!(trial.kind, "delete" | "wrap-in-if" | "jump" | "guard");
         let what = told(scene, trial);
-        self.plausible.push(Plausible { patch, what, order: (deletes, 0, n) });
+        self.plausible.push(Plausible { patch, what, order: (Reverse(0), deletes, n) });
     }
-}
-
-/// Looks at the base: which lines its tests run, which tests count, what failing ones say.
-pub async fn scene<'a>(grammars: &'a Grammars, ask: &Ask<'_>, suite: &Suite) -> Result<Scene<'a>> {
-    let editable = Editable::new(ask.verifier)?;
-    let (baseline, prefix) = (ask.baseline, suite.dir.clone());
-    let synthetic = baseline.targets.iter().any(|id| id.starts_with("run (") || id.starts_with("build ("));
-    let own = |ids: &BTreeSet<TestId>| -> Vec<String> {
-        ids.iter().filter_map(|id| suite.own_id(id)).map(str::to_owned).collect()
-    };
-    let (targets, guards) = (own(&baseline.targets), own(&baseline.guards));
-    let some = targets.iter().chain(&guards).map(String::as_str).take(TRACED);
-    let tests = if synthetic { Vec::new() } else { some.collect() };
-    let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
-    let said = ask.verifier.warm(suite, &plan, 120).await?.unwrap_or_default();
-    let traces = warm::traces(&said);
-    let path_of = |file: &str| {
-        let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };
-        RepoPath::new(&path).ok().filter(|path| editable.read(path).is_some())
-    };
-    let mut suspicions = locate::by_spectrum(&traces, &path_of);
-    let sources = sources(grammars, ask, &editable, &suspicions)?;
-    let failing: Vec<&TestId> = baseline.targets.iter().collect();
-    let (frames, names) = hints::places(ask, &failing);
-    locate::refine(&mut suspicions, &sources, &frames, &names);
-    let (targets, guards) = sorted(synthetic, targets, guards, &traces);
-    let seconds = |ids: &[String]| {
-        let known = traces.iter().filter(|trace| ids.contains(&trace.id));
-        // A test that was cut short is the fault's own time.
-        known.map(|trace| trace.seconds).filter(|seconds| *seconds < CUT).sum::<f64>()
-    };
-    let seconds = (seconds(&targets), seconds(&guards));
-    Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
-}
-
-/// The tests that must pass and those that must go on passing, cheapest first. Where the base's own run did not
-/// end, tracing has seen more.
-fn sorted(
-    synthetic: bool,
-    targets: Vec<String>,
-    guards: Vec<String>,
-    traces: &[Traced],
-) -> (Vec<String>, Vec<String>) {
-    let (mut targets, mut guards) = if synthetic && !traces.is_empty() {
-        let with = |passed| {
-            traces
-                .iter()
-                .filter(move |trace| trace.passed == Some(passed))
-                .map(|trace| trace.id.clone())
-                .collect()
-        };
-        (with(false), with(true))
-    } else {
-        (targets, guards)
-    };
-    let cost: BTreeMap<&str, f64> = traces.iter().map(|trace| (trace.id.as_str(), trace.seconds)).collect();
-    let by_cost = |a: &String, b: &String| {
-        let of = |id: &String| cost.get(id.as_str()).copied().unwrap_or(0.0);
-        of(a).total_cmp(&of(b)).then_with(|| a.cmp(b))
-    };
-    targets.sort_by(by_cost);
-    guards.sort_by(by_cost);
-    (targets, guards)
-}
-
-/// The files that may be mutated: those with suspicious lines or, when nothing is known, all product files.
-fn sources<'a>(
-    grammars: &'a Grammars,
-    ask: &Ask<'_>,
-    editable: &Editable,
-    suspicions: &Suspicions,
-) -> Result<Vec<Source<'a>>> {
-    let globs = ask.verifier.sources()?;
-    let mut paths: Vec<RepoPath> = suspicions.files().into_iter().cloned().collect();
-    if paths.is_empty() {
-        paths = ask
-            .verifier
-            .workshop
-            .snapshot
-            .paths()?
-            .into_iter()
-            .filter(|path| globs.is_match(path.as_str()))
-            .collect();
-    }
-    let parsed = |path: RepoPath| -> Option<Source<'a>> {
-        let grammar: &Grammar = grammars.of(path.as_str())?;
-        let file = editable.read(&path)?;
-        let mut source = Source::new(path, String::from_utf8(file.content).ok()?, grammar)?;
-        source.kind = file.kind;
-        Some(source)
-    };
-    Ok(paths.into_iter().filter_map(parsed).take(FILES).collect())
 }
 
 /// All mutants of all files, best first.
@@ -465,7 +426,8 @@ fn trial(scene: &Scene, mutant: &Mutant, known: &mut HashSet<u64>) -> Option<Tri
     let text = source.apply(&mutant.edits, known)?;
     let edit = difference(&source.text, &text)?;
     let size = edit.text.len() + edit.end - edit.start;
-    Some(Trial { path: mutant.path.clone(), edit, kind: mutant.kind, line: mutant.line, size })
+    let (path, kind, line) = (mutant.path.clone(), mutant.kind, mutant.line);
+    Some(Trial { path, edit, kind, line, size, level: 0, passed: 0 })
 }
 
 /// Edits of a candidate that passed some targets.
@@ -487,13 +449,19 @@ fn second(grammars: &Grammars, scene: &Scene, first: &Trial, known: &mut HashSet
             && let Some(edit) = difference(&base.text, &text)
         {
             let size = edit.text.len() + edit.end - edit.start;
-            found.push(Trial { path: first.path.clone(), edit, kind: "pair", line: mutant.line, size });
+            let (path, line) = (first.path.clone(), mutant.line);
+            found.push(Trial { path, edit, kind: PAIR, line, size, level: 0, passed: 0 });
         }
         if found.len() == SECOND {
             break;
         }
     }
     found
+}
+
+/// Candidates that are tried side by side.
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// A candidate on one line: kind, place, the line before and after.
@@ -514,21 +482,4 @@ fn told(scene: &Scene, trial: &Trial) -> String {
     });
     let line = |text: &str| text::one_line(&text::clip(text, 160));
     format!("{} at {}:{}: `{}` → `{}`", trial.kind, trial.path, trial.line, line(&before), line(&after))
-}
-
-/// The most suspicious lines, with their text.
-pub fn suspects(scene: &Scene) -> Vec<Suspect> {
-    let texts: BTreeMap<&RepoPath, Vec<&str>> =
-        scene.sources.iter().map(|source| (&source.path, source.text.lines().collect())).collect();
-    let suspect = |(path, line, suspicion): (&RepoPath, u32, f64)| {
-        let text = texts.get(path)?.get(usize::try_from(line).ok()?.checked_sub(1)?)?.trim();
-        let suspicion = (suspicion * 1000.0).round() / 1000.0;
-        (!text.is_empty()).then(|| Suspect {
-            file: path.to_string(),
-            line,
-            suspicion,
-            text: text::clip(text, 100).into_owned(),
-        })
-    };
-    scene.suspicions.ranked().into_iter().filter_map(suspect).take(60).collect()
 }

@@ -11,6 +11,7 @@ mod locate;
 mod logic;
 pub mod mutate;
 mod rules;
+mod scene;
 mod search;
 mod suggest;
 mod trying;
@@ -99,8 +100,8 @@ pub async fn localise(
     };
     let mut found = Vec::new();
     for suite in &verifier.suites {
-        let scene = logic::scene(grammars, &ask, suite).await?;
-        let lines = logic::suspects(&scene);
+        let scene = scene::scene(grammars, &ask, suite).await?;
+        let lines = scene::suspects(&scene);
         if !lines.is_empty() {
             found.push(Localised { basis: scene.suspicions.basis, lines });
         }

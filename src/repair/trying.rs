@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::logic::{ENOUGH, Logic, Scene, Trial};
+use super::logic::{ENOUGH, Logic, Trial};
+use super::scene::Scene;
 use super::variants::{self, VARIABLE, Variants};
 use super::{Editable, passes};
 use crate::patch::{File, Patch};
@@ -18,12 +19,35 @@ use crate::verify::Built;
 /// Builds after which variants that do not compile are given up.
 const BUILDS: usize = 40;
 
-/// Variants that are tried after the first plausible one.
-const AFTER: usize = 30;
+/// Variants that are tried in one command.
+const CHUNK: usize = 60;
+
+/// Candidates of a round that are tried by whole test runs, where nothing faster can try them, and where variants can
+/// try most of them.
+const COLD: usize = 150;
+const FEW: usize = 8;
 
 impl Logic {
+    /// Tries candidates without a warm judge.
+    pub async fn judge_slowly(
+        &mut self,
+        ask: &Ask<'_>,
+        suite: &Suite,
+        scene: &Scene<'_>,
+        round: &[Trial],
+        clock: (Instant, Instant),
+    ) -> Result<()> {
+        let left = self.judge_variants(ask, suite, scene, round, clock).await?;
+        if self.plausible.is_empty() {
+            let most = if left.len() < round.len() { FEW } else { COLD };
+            let round: Vec<&Trial> = left.into_iter().take(most).map(|at| &round[at]).collect();
+            self.judge_cold(ask, scene, &round, clock).await?;
+        }
+        Ok(())
+    }
+
     /// Tries candidates as variants of one build; returns those that cannot be tried so.
-    pub async fn judge_variants(
+    async fn judge_variants(
         &mut self,
         ask: &Ask<'_>,
         suite: &Suite,
@@ -38,30 +62,39 @@ impl Logic {
                 .iter()
                 .any(|source| source.path == trial.path && variants::fits(source, &trial.edit))
         };
-        let mut alive: BTreeSet<usize> = (0..round.len()).filter(|at| fits(&round[*at])).collect();
+        let named = named(ask);
+        let fits = |at: &usize| !named.is_empty() && fits(&round[*at]);
+        let mut alive: BTreeSet<usize> = (0..round.len()).filter(fits).collect();
         let left: Vec<usize> = (0..round.len()).filter(|at| !alive.contains(at)).collect();
+        let start = Instant::now();
         let Some(built) = self.build_variants(ask, suite, scene, round, &mut alive, end).await? else {
             // One by one, then.
             return Ok((0..round.len()).collect());
         };
-        let named = named(ask);
-        let seconds = 2 + seconds_of(ask.baseline.run.seconds * 5.0);
-        let mut until = usize::MAX;
-        for (tried, at) in alive.iter().enumerate() {
-            if Instant::now() >= end || tried > until || self.plausible.len() >= ENOUGH {
+        self.statistics.cpu += start.elapsed().as_secs_f64();
+        let seconds = (2 + seconds_of(ask.baseline.run.seconds * 5.0)).min(10);
+        let environment = variants::environment(&scene.sources);
+        let alive: Vec<usize> = alive.into_iter().collect();
+        for part in alive.chunks(CHUNK) {
+            if Instant::now() >= end || !self.plausible.is_empty() {
                 break;
             }
-            let env = [(VARIABLE, (at + 1).to_string())];
-            let run = ask.verifier.run_built(&built, suite, Some(&named), &env, seconds.min(10)).await?;
-            self.statistics.tried += 1;
-            if !named.iter().all(|id| run.outcome(id) == Outcome::Passed) {
-                continue;
-            }
-            let whole = ask.verifier.run_built(&built, suite, None, &env, seconds.max(20)).await?;
-            let kept = ask.baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
-            if kept.into_iter().all(|id| whole.outcome(id) == Outcome::Passed) {
-                self.found(begin, scene, &round[*at], *at);
-                until = until.min(tried + AFTER);
+            let numbers: Vec<usize> = part.iter().map(|at| at + 1).collect();
+            let values = (VARIABLE, numbers.as_slice());
+            let passed =
+                ask.verifier.run_variants(&built, suite, &named, &environment, values, seconds).await?;
+            let before = self.statistics.tried;
+            for (tried, at) in (1..).zip(part) {
+                self.statistics.tried = before + tried;
+                if !passed.contains(&(at + 1)) || self.plausible.len() >= ENOUGH || Instant::now() >= end {
+                    continue;
+                }
+                let env = [(VARIABLE, (at + 1).to_string())];
+                let whole = ask.verifier.run_built(&built, suite, None, &env, seconds.max(20)).await?;
+                let kept = ask.baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
+                if named.iter().chain(kept).all(|id| whole.outcome(id) == Outcome::Passed) {
+                    self.found(begin, scene, &round[*at], *at);
+                }
             }
         }
         Ok(left)
@@ -105,7 +138,7 @@ impl Logic {
     }
 
     /// Tries candidates one by one, each by whole test runs: the targets, then everything.
-    pub async fn judge_cold(
+    async fn judge_cold(
         &mut self,
         ask: &Ask<'_>,
         scene: &Scene<'_>,
@@ -115,19 +148,29 @@ impl Logic {
         let (begin, end) = clock;
         let (editable, named) = (Editable::new(ask.verifier)?, named(ask));
         let mut longest = Duration::ZERO;
-        for (n, trial) in round.iter().enumerate() {
-            if Instant::now() + longest >= end {
+        let numbered: Vec<(usize, &&Trial)> = round.iter().enumerate().collect();
+        for side_by_side in numbered.chunks(super::logic::workers()) {
+            if Instant::now() + longest >= end || self.statistics.cpu >= self.limits().1 {
                 break;
             }
-            let Some(patch) = patch_of(&editable, trial) else { continue };
             let start = Instant::now();
-            let run = ask.verifier.try_tests(&patch, Some(&named)).await?;
-            self.statistics.tried += 1;
+            let patches: Vec<_> =
+                side_by_side.iter().map(|(n, trial)| (*n, *trial, patch_of(&editable, trial))).collect();
+            let tries = patches.iter().map(async |(_, _, patch)| match patch {
+                Some(patch) => ask.verifier.try_tests(patch, Some(&named)).await.map(Some),
+                None => Ok(None),
+            });
+            let runs = futures_util::future::join_all(tries).await;
             longest = longest.max(start.elapsed());
-            let green = run.built && named.iter().all(|id| run.outcome(id) == Outcome::Passed);
-            if green && passes(ask, &patch).await? {
-                self.found(begin, scene, trial, n);
-                break;
+            self.statistics.cpu += start.elapsed().as_secs_f64();
+            for ((n, trial, patch), run) in patches.iter().zip(runs) {
+                let (Some(patch), Some(run)) = (patch, run?) else { continue };
+                self.statistics.tried += 1;
+                let green = run.built && named.iter().all(|id| run.outcome(id) == Outcome::Passed);
+                if green && passes(ask, patch).await? {
+                    self.found(begin, scene, trial, *n);
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -135,10 +178,7 @@ impl Logic {
 
     /// Notes a plausible candidate.
     fn found(&mut self, begin: Instant, scene: &Scene, trial: &Trial, n: usize) {
-        if self.statistics.first.is_none() {
-            self.statistics.first = Some(self.statistics.tried);
-            self.statistics.first_at = begin.elapsed().as_secs_f64();
-        }
+        self.first_at(begin.elapsed().as_secs_f64());
         self.keep(scene, trial, n);
     }
 }

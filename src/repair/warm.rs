@@ -20,8 +20,8 @@ pub enum Plan<'a> {
     Judge(Round<'a>),
 }
 
-/// Number, file, and edits: from, to, text.
-pub type Candidate<'a> = (usize, &'a str, Vec<(usize, usize, &'a str)>);
+/// Number, file, edits (from, to, text), and the first of the limits that it is given.
+pub type Candidate<'a> = (usize, &'a str, Vec<(usize, usize, &'a str)>, usize);
 
 /// A round of candidates.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,8 @@ pub struct Round<'a> {
     pub guards: &'a [String],
     /// What is tried, in this order.
     pub candidates: Vec<Candidate<'a>>,
-    /// CPU seconds of one candidate's targets, and of those that needed more.
+    /// CPU seconds of one candidate's target, and of those that needed more. Candidates that are given the first
+    /// one come first; the others share what is left of the round's CPU time.
     pub limits: &'a [f64],
     /// CPU seconds that targets take on the base, and guards.
     pub seconds: f64,
@@ -90,9 +91,18 @@ pub struct Judged {
     /// Targets that passed before the judge had seen enough.
     #[serde(default)]
     pub passed: usize,
+    /// How many of the limits it was given.
+    #[serde(default)]
+    pub level: usize,
     /// Seconds since the judge began.
     #[serde(default)]
     pub at: f64,
+    /// Of a plausible one: how many of them behave alike, itself included; 0 when that is not known.
+    #[serde(default)]
+    pub agree: usize,
+    /// An input on which others do something else.
+    #[serde(default)]
+    pub parts: Option<String>,
 }
 
 /// What a round came to.

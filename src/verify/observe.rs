@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -169,6 +170,32 @@ impl Verifier {
         Ok(run)
     }
 
+    /// Runs tests of a suite in a workspace that was built, once for each value of an environment variable, in one
+    /// command and side by side: which values they end well with. Exit statuses decide, so it is no verdict.
+    pub async fn run_variants(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        only: &BTreeSet<TestId>,
+        env: &BTreeMap<String, String>,
+        (variable, values): (&str, &[usize]),
+        seconds: u64,
+    ) -> Result<BTreeSet<usize>> {
+        let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
+        let mut commands = suite.tests(&tree, &built.announced, Some(only), &results, &self.launchers)?;
+        commands.iter_mut().for_each(|command| command.env.extend(env.clone()));
+        let script = variants_script(&commands, &built.workspace.tree(), variable, values, seconds);
+        std::fs::write(results.join("variants.sh"), script).context("failed to write a script")?;
+        let argv = vec!["sh".to_owned(), results.join("variants.sh").display().to_string()];
+        let mut invocation = suite.invocation(argv, String::new(), Reads::Messages);
+        invocation.env.insert("REGREEN_PASSED".to_owned(), results.join("passed").display().to_string());
+        invocation.seconds = (seconds * values.len() as u64).min(600);
+        self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
+        let said = read_beneath(&results, "passed", JUDGED).unwrap_or_default();
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(String::from_utf8_lossy(&said).lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
     async fn observe_suite(
         &self,
         suite: &Suite,
@@ -279,6 +306,39 @@ impl Verifier {
         let command = self.sandbox.wrap(command, &policy)?;
         process::run(&command).await.with_context(|| format!("failed to run {}", invocation.argv.join(" ")))
     }
+}
+
+/// A shell script that runs commands for each value of a variable, in two processes, and notes the values with which
+/// all of them end well.
+fn variants_script(
+    commands: &[Invocation],
+    tree: &Path,
+    variable: &str,
+    values: &[usize],
+    seconds: u64,
+) -> String {
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    let mut script = "one() {\n".to_owned();
+    for command in commands {
+        let env: Vec<String> =
+            command.env.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
+        let argv: Vec<String> = command.argv.iter().map(|word| quoted(word)).collect();
+        let dir = quoted(&tree.join(&command.dir).display().to_string());
+        let _ = writeln!(
+            script,
+            "(cd {dir} && ulimit -t {seconds} && exec env {} timeout -s KILL {seconds} {}) >/dev/null 2>&1 </dev/null || return 1",
+            env.join(" "),
+            argv.join(" ")
+        );
+    }
+    let _ = writeln!(script, "return 0\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
+    let _ = writeln!(script, "if one; then echo \"${variable}\" >> \"$REGREEN_PASSED\"; fi\ndone\n}}");
+    for part in 0..2 {
+        let words: Vec<String> = values.iter().skip(part).step_by(2).map(usize::to_string).collect();
+        let _ = writeln!(script, "each {} &", words.join(" "));
+    }
+    script.push_str("wait\n");
+    script
 }
 
 /// A workspace in which a candidate was built.

@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::scope::{Scope, is_value, is_variable};
+use super::scope::{self, Scope, is_comparison, is_condition, is_logic, is_value, is_variable};
 use super::{Edit, Maker};
 use crate::repair::grammar::Role;
 
@@ -123,9 +123,9 @@ impl Maker<'_> {
             return;
         }
         let (first, second) = (self.source.of(left).to_owned(), self.source.of(right).to_owned());
-        let comparison = self.grammar.is(node, Role::Comparison) || self.is_comparison(node);
+        let comparison = is_comparison(self.source, node);
         self.exchange("swap-operands", left, right, if comparison { 0.7 } else { 1.0 });
-        let boolean = self.grammar.is(node, Role::Boolean) || self.is_logic(node);
+        let boolean = is_logic(self.source, node);
         let kind = if boolean { "drop-condition" } else { "drop-operand" };
         if !comparison {
             self.express(kind, node, &first, 1.0);
@@ -135,52 +135,28 @@ impl Maker<'_> {
             self.negate(left, 0.7);
             self.negate(right, 0.7);
         }
-        if comparison {
+        if !boolean {
             for wrapper in self.grammar.texts.wrappers.iter().filter(|text| !text.contains("{x}")) {
                 let wrap = |node: Node, inner: &str| Edit {
                     start: node.start_byte(),
                     end: node.end_byte(),
                     text: wrapper.replacen("{}", inner, 1),
                 };
-                self.push("wrap-both", node, vec![wrap(left, &first), wrap(right, &second)], 1.0);
+                self.push(
+                    "wrap-both",
+                    node,
+                    vec![wrap(left, &first), wrap(right, &second)],
+                    if comparison { 1.0 } else { 0.3 },
+                );
             }
         }
     }
 
-    fn is_comparison(&self, node: Node) -> bool {
-        has_token(node, &["<", "<=", ">", ">=", "==", "!=", "===", "!=="])
-            && self.grammar.is(node, Role::Binary)
-    }
-
-    fn is_logic(&self, node: Node) -> bool {
-        has_token(node, &["&&", "||"]) && self.grammar.is(node, Role::Binary)
-    }
-
-    fn is_condition(&self, node: Node) -> bool {
-        self.grammar.is(node, Role::Boolean)
-            || self.grammar.is(node, Role::Comparison)
-            || self.grammar.is(node, Role::Not)
-            || self.is_comparison(node)
-            || self.is_logic(node)
-    }
-
     /// The condition that a node has or, where none stands around it, is.
     fn condition_of<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
-        let mut condition = if self.grammar.is(node, Role::If) || self.grammar.is(node, Role::Loop) {
-            let third = || (node.kind() == "conditional_expression").then(|| node.named_child(1)).flatten();
-            let only = || (node.named_child_count() == 1).then(|| node.named_child(0)).flatten();
-            node.child_by_field_name("condition").or_else(third).or_else(only)?
-        } else if self.grammar.is(node, Role::Return)
-            && node.named_child(0).is_some_and(|value| self.is_condition(value))
-        {
-            node.named_child(0)?
-        } else {
-            return None;
-        };
-        while self.grammar.is(condition, Role::Wrapper) {
-            condition = condition.named_child(0)?;
-        }
-        Some(condition)
+        let value = || node.named_child(0).filter(|value| is_condition(self.source, *value));
+        scope::condition(self.source, node)
+            .or_else(|| self.grammar.is(node, Role::Return).then(value).flatten())
     }
 
     fn negate(&mut self, node: Node, weight: f64) {
@@ -199,7 +175,7 @@ impl Maker<'_> {
         self.negate(node, 1.0);
         let own = self.source.of(node).to_owned();
         let (and, or) = (&self.grammar.and, &self.grammar.or);
-        let mixed = self.grammar.is(node, Role::Boolean) || self.is_logic(node);
+        let mixed = is_logic(self.source, node);
         let whole = if mixed { format!("({own})") } else { own.clone() };
         let join = |template: &str, first: &str, second: &str| {
             template.replacen("{}", "\u{1}", 1).replacen("{}", second, 1).replacen('\u{1}', first, 1)
@@ -209,7 +185,11 @@ impl Maker<'_> {
             self.replace("narrow-copied", node, join(or, &whole, &bracketed(other)), 1.0);
             self.replace("condition", node, other.clone(), 1.5);
         }
-        for (condition, weight) in self.conditions(scope) {
+        for other in self.permuted(scope, &own) {
+            self.replace("narrow-copied", node, join(or, &whole, &other), 0.7);
+            self.replace("narrow-copied", node, join(and, &whole, &other), 0.7);
+        }
+        for (condition, weight) in self.conditions(scope, &own) {
             // In front, so that it also guards what the condition does.
             self.replace("widen", node, join(or, &condition, &own), weight);
             self.replace("narrow", node, join(and, &condition, &whole), weight);
@@ -217,16 +197,45 @@ impl Maker<'_> {
         }
     }
 
-    /// Conditions on the names of a scope, with weights.
-    pub fn conditions(&self, scope: &Scope) -> Vec<(String, f64)> {
-        let texts = &self.grammar.texts;
-        let names = || scope.names.iter().take(FEW).chain(scope.members.iter().take(4));
+    /// A comparison with two of its names exchanged.
+    fn permuted(&self, scope: &Scope, own: &str) -> Vec<String> {
+        let names: Vec<&String> =
+            scope.names.iter().filter(|name| words(own).any(|word| word == *name)).take(4).collect();
         let mut found = Vec::new();
-        for (at, template) in texts.conditions.iter().enumerate() {
-            for name in names() {
-                found.push((template.replace("{x}", name), if at < 6 { 1.0 } else { 0.5 }));
+        for (at, first) in names.iter().enumerate() {
+            for second in &names[at + 1..] {
+                let exchanged = exchanged(own, first, second);
+                if exchanged != own && found.len() < 6 {
+                    found.push(bracketed(&exchanged));
+                }
             }
         }
+        found
+    }
+
+    /// Conditions on the names of a scope, with weights; those on names that stand in `near` first.
+    pub fn conditions(&self, scope: &Scope, near: &str) -> Vec<(String, f64)> {
+        let texts = &self.grammar.texts;
+        let (near, far): (Vec<&String>, Vec<&String>) =
+            scope.names.iter().take(FEW).chain(scope.members.iter().take(4)).partition(|name| {
+                words(near).any(|word| word == name.as_str()) || near.contains(name.as_str())
+            });
+        let mut found = Vec::new();
+        for names in [near, far] {
+            for (at, template) in texts.conditions.iter().enumerate() {
+                let absent = self.hints.absent && texts.absent.iter().any(|word| template.contains(word));
+                let weight = if absent {
+                    3.0
+                } else if at < 6 {
+                    1.0
+                } else {
+                    0.5
+                };
+                found.extend(names.iter().map(|name| (template.replace("{x}", name), weight)));
+            }
+        }
+        let copied = self.conditions.iter().filter(|text| !scope.conditions.contains(text));
+        found.extend(copied.take(10).map(|text| (text.clone(), 0.4)));
         for template in &texts.relations {
             for (at, first) in scope.names.iter().take(6).enumerate() {
                 for second in scope.names.iter().take(6).skip(if template.contains("in") { 0 } else { at }) {
@@ -319,6 +328,9 @@ impl Maker<'_> {
             let quote = own.chars().last().filter(|quote| "\"'`".contains(*quote)).unwrap_or('"');
             self.replace("string", node, format!("{quote}{quote}"), 0.7);
             self.replace("string", node, format!("{quote} {quote}"), 0.5);
+            for shorter in shortened(&own) {
+                self.replace("string", node, shorter, 0.4);
+            }
             for text in &self.hints.strings {
                 self.replace("asserted", node, format!("{quote}{text}{quote}"), 0.6);
             }
@@ -351,6 +363,10 @@ impl Maker<'_> {
             for name in same {
                 self.replace("function", callee, name, 1.0);
             }
+        }
+        if list.len() == 1 && self.grammar.is(callee, Role::Identifier) {
+            let text = format!("{}({})", self.source.of(callee), self.source.of(node));
+            self.replace("wrap", node, text, 1.0);
         }
         for argument in list.iter().take(4) {
             let text = self.source.of(*argument).to_owned();
@@ -436,6 +452,7 @@ impl Maker<'_> {
         else {
             return;
         };
+        self.placed(scope, target, value);
         let (target, own) = (self.source.of(target).to_owned(), self.source.of(value).to_owned());
         if target.len() > 40 || value.start_position().row != value.end_position().row {
             return;
@@ -445,6 +462,24 @@ impl Maker<'_> {
         }
         for name in scope.names.iter().take(FEW).filter(|name| **name != own) {
             self.replace("expression", value, name.clone(), 1.0);
+        }
+    }
+
+    /// Another place to assign to.
+    fn placed(&mut self, scope: &Scope, target: Node, value: Node) {
+        let subscript = |node: Node| self.grammar.is(node, Role::Subscript);
+        if subscript(target)
+            && subscript(value)
+            && let (Some(first), Some(second)) = (last_of(target), last_of(value))
+        {
+            self.exchange("swap-operands", first, second, 1.0);
+        }
+        if subscript(target) || self.grammar.is(target, Role::Attribute) {
+            let places = scope.expressions.iter().filter(|text| text.ends_with(']') && !text.contains(' '));
+            let places: Vec<String> = places.chain(&scope.members).take(12).cloned().collect();
+            for place in places {
+                self.replace("expression", target, place, 0.6);
+            }
         }
     }
 
@@ -467,20 +502,19 @@ impl Maker<'_> {
             ]
             .iter()
             .any(|role| self.grammar.is(parent, *role))
-                && !self.is_logic(parent)
-                && !self.grammar.is(parent, Role::Boolean)
+                && !is_logic(self.source, parent)
         });
-        let inner = if self.is_condition(node) || own.contains(" if ") || own.contains('?') {
+        let inner = if is_condition(self.source, node) || own.contains(" if ") || own.contains('?') {
             format!("({own})")
         } else {
             own.clone()
         };
-        if numeric && !self.is_condition(node) {
+        if numeric && !is_condition(self.source, node) {
             for off in ["{} + 1", "{} - 1"] {
                 self.express("off-by-one", node, &off.replacen("{}", &inner, 1), 1.0);
             }
         }
-        if self.is_condition(node) {
+        if is_condition(self.source, node) {
             return;
         }
         for wrapper in &self.grammar.texts.wrappers {
@@ -498,6 +532,12 @@ impl Maker<'_> {
             self.extended(scope, node, &own);
             for text in scope.expressions.iter().filter(|text| **text != own).take(12) {
                 self.express("expression", node, text, 0.5);
+            }
+            let longer = [Role::Call, Role::Subscript, Role::Attribute, Role::Binary];
+            if longer.iter().any(|role| self.grammar.is(node, *role)) {
+                for name in scope.names.iter().take(FEW) {
+                    self.express("expression", node, name, 0.6);
+                }
             }
         }
     }
@@ -541,7 +581,54 @@ fn is_bare(text: &str) -> bool {
     super::is_atom(text)
 }
 
-fn has_token(node: Node, tokens: &[&str]) -> bool {
-    let mut cursor = node.walk();
-    node.children(&mut cursor).any(|child| !child.is_named() && tokens.contains(&child.kind()))
+/// The last part of a node that has several: the index of a subscript.
+fn last_of(node: Node) -> Option<Node> {
+    let last = u32::try_from(node.named_child_count().checked_sub(1)?).ok()?;
+    node.named_child(last).filter(|_| last > 0)
+}
+
+/// The names in a text.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_')
+}
+
+/// A text in which two names have changed places.
+fn exchanged(text: &str, first: &str, second: &str) -> String {
+    let mut found = String::new();
+    let mut word = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        let known = std::mem::take(&mut word);
+        found.push_str(if known == first {
+            second
+        } else if known == second {
+            first
+        } else {
+            &known
+        });
+        if c != '\0' {
+            found.push(c);
+        }
+    }
+    found
+}
+
+/// A short literal without one of its characters.
+fn shortened(literal: &str) -> Vec<String> {
+    let chars: Vec<char> = literal.chars().collect();
+    let inside = 1..chars.len().saturating_sub(1);
+    if chars.len() > 16 || !chars.last().is_some_and(|quote| "\"'`".contains(*quote)) {
+        return Vec::new();
+    }
+    let mut found: Vec<String> = Vec::new();
+    for at in inside {
+        let text: String = chars.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, c)| c).collect();
+        if found.last() != Some(&text) {
+            found.push(text);
+        }
+    }
+    found
 }

@@ -71,6 +71,8 @@ pub struct Hints {
     pub numbers: Vec<String>,
     /// Texts that stand there.
     pub strings: Vec<String>,
+    /// Whether a failure says that something was not there.
+    pub absent: bool,
 }
 
 impl<'a> Source<'a> {
@@ -130,6 +132,8 @@ impl<'a> Source<'a> {
             fields: scope::fields(self),
             functions: scope::functions(self),
             strings: scope::strings(self),
+            conditions: scope::conditions(self),
+            exits: scope::exits(self),
             ranks: HashMap::new(),
             made: Vec::new(),
         };
@@ -139,6 +143,7 @@ impl<'a> Source<'a> {
                 let scope = Scope::of(self, function);
                 maker.expressions(&scope, function);
                 maker.statements(&scope, function);
+                maker.exchanges(&scope, function);
             }
         }
         let mut made = maker.made;
@@ -316,6 +321,8 @@ fn everywhere(made: &[Mutant], priors: &Priors) -> Vec<Mutant> {
         "off-by-one",
         "negate",
         "asserted",
+        "logic",
+        "boolean",
     ];
     let mut groups: BTreeMap<(&'static str, &str, String), Vec<&Mutant>> = BTreeMap::new();
     for mutant in made.iter().filter(|mutant| kinds.contains(&mutant.kind)) {
@@ -358,6 +365,10 @@ struct Maker<'a> {
     functions: Vec<(String, usize)>,
     /// Texts in the file.
     strings: Vec<String>,
+    /// Conditions in the file.
+    conditions: Vec<String>,
+    /// Ends of functions in the file.
+    exits: Vec<String>,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,
@@ -412,6 +423,37 @@ impl Maker<'_> {
             || is(Role::Unary)
             || is(Role::Not)
             || object && (is(Role::Attribute) || is(Role::Subscript) || is(Role::Call))
+    }
+
+    /// Exchanges all that are true and false in a function, and the names that it uses most.
+    fn exchanges(&mut self, scope: &Scope, function: Node) {
+        let names: Vec<&str> = scope.names.iter().take(5).map(String::as_str).collect();
+        let mut pairs = vec![("boolean", self.grammar.texts.yes.as_str(), self.grammar.texts.no.as_str())];
+        for (at, first) in names.iter().enumerate() {
+            pairs.extend(names[at + 1..].iter().map(|second| ("exchange-names", *first, *second)));
+        }
+        for (kind, first, second) in pairs {
+            let mut edits = Vec::new();
+            visit(function, &mut |node| {
+                let text = self.source.of(node);
+                let other = if text == first { second } else { first };
+                let one = (text == first || text == second) && node.named_child_count() == 0;
+                if one
+                    && (kind == "boolean" || scope::is_variable(self.source, node))
+                    && self.suspicious(node)
+                {
+                    edits.push(Edit {
+                        start: node.start_byte(),
+                        end: node.end_byte(),
+                        text: other.to_owned(),
+                    });
+                }
+                true
+            });
+            if (2..=12).contains(&edits.len()) {
+                self.push(kind, function, edits, 0.8);
+            }
+        }
     }
 
     /// Exchanges two nodes.

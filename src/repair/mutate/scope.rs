@@ -43,10 +43,7 @@ impl Scope {
                 *count += 1;
             }
             if text.len() <= LONGEST && !text.contains('\n') {
-                if grammar.is(node, Role::Comparison)
-                    || grammar.is(node, Role::Boolean)
-                    || grammar.is(node, Role::Not)
-                {
+                if is_condition(source, node) {
                     keep(&mut scope.conditions, text);
                 } else if grammar.is(node, Role::Attribute) && is_value(source, node) {
                     keep(&mut scope.members, text);
@@ -66,6 +63,77 @@ impl Scope {
         scope.members.truncate(NAMES);
         scope
     }
+}
+
+/// Whether the value of an expression is that of a condition, as far as its syntax tells.
+pub fn is_condition(source: &Source, node: Node) -> bool {
+    let is = |role| source.grammar.is(node, role);
+    is(Role::Comparison)
+        || is(Role::Boolean)
+        || is(Role::Not)
+        || is_comparison(source, node)
+        || is_logic(source, node)
+        || is(Role::Unary) && has_token(node, &["!"])
+}
+
+/// Whether an expression compares.
+pub fn is_comparison(source: &Source, node: Node) -> bool {
+    source.grammar.is(node, Role::Comparison)
+        || source.grammar.is(node, Role::Binary)
+            && has_token(node, &["<", "<=", ">", ">=", "==", "!=", "===", "!=="])
+}
+
+/// Whether an expression joins conditions.
+pub fn is_logic(source: &Source, node: Node) -> bool {
+    source.grammar.is(node, Role::Boolean)
+        || source.grammar.is(node, Role::Binary) && has_token(node, &["&&", "||"])
+}
+
+fn has_token(node: Node, tokens: &[&str]) -> bool {
+    let mut cursor = node.walk();
+    node.children(&mut cursor).any(|child| !child.is_named() && tokens.contains(&child.kind()))
+}
+
+/// The condition of a statement or an expression, without brackets around it.
+pub fn condition<'t>(source: &Source, node: Node<'t>) -> Option<Node<'t>> {
+    if !source.grammar.is(node, Role::If) && !source.grammar.is(node, Role::Loop) {
+        return None;
+    }
+    let third = || (node.kind() == "conditional_expression").then(|| node.named_child(1)).flatten();
+    let only = || (node.named_child_count() == 1).then(|| node.named_child(0)).flatten();
+    let mut condition = node.child_by_field_name("condition").or_else(third).or_else(only)?;
+    while source.grammar.is(condition, Role::Wrapper) {
+        condition = condition.named_child(0)?;
+    }
+    Some(condition)
+}
+
+/// Conditions that stand in a file.
+pub fn conditions(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        if let Some(text) = condition(source, node).map(|condition| source.of(condition))
+            && text.len() <= LONGEST
+            && !text.contains('\n')
+        {
+            keep(&mut found, text);
+        }
+        true
+    });
+    found
+}
+
+/// Ends of functions that stand in a file, with their values.
+pub fn exits(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let text = source.of(node).trim_end_matches(';');
+        if source.grammar.is(node, Role::Return) && text.len() <= LONGEST && !text.contains('\n') {
+            keep(&mut found, text);
+        }
+        true
+    });
+    found
 }
 
 fn keep(list: &mut Vec<String>, text: &str) {

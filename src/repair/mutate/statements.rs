@@ -38,6 +38,9 @@ impl Maker<'_> {
                 self.remove(*statement, list.len() == 1);
                 self.shuffle(*statement, before.copied(), after.copied());
                 self.guard(scope, *statement, block);
+                if let Some(before) = before {
+                    self.guard_after(scope, *before, *statement);
+                }
                 self.insert(scope, *statement, after.is_none(), &copies);
                 self.restate(*statement);
             }
@@ -220,15 +223,17 @@ impl Maker<'_> {
             && self.is_first(block, node);
         let looping = holder.is_some_and(|parent| self.grammar.is(parent, Role::Loop));
         let copied: Vec<(String, f64)> = scope.conditions.iter().map(|text| (text.clone(), 1.5)).collect();
-        let conditions: Vec<(String, f64)> = copied.into_iter().chain(self.conditions(scope)).collect();
-        let values = self.values(scope);
+        let conditions: Vec<(String, f64)> =
+            copied.into_iter().chain(self.conditions(scope, self.source.of(node))).collect();
+        let returns = |value: &String| self.grammar.returns.replacen("{}", value, 1);
+        let values: Vec<String> = self.values(scope).iter().map(returns).collect();
+        let exits: Vec<String> = self.exits.iter().take(4).cloned().chain(values).collect();
         let place = node.start_byte();
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
             if first {
-                for (at, value) in values.iter().enumerate().take(24) {
-                    let exit = self.grammar.returns.replacen("{}", value, 1);
-                    let text = self.guarded(condition, &exit, &indentation);
+                for (at, exit) in exits.iter().enumerate().take(26) {
+                    let text = self.guarded(condition, exit, &indentation);
                     let weight = weight * fade / (1.0 + rank_of(at) * 0.2);
                     self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
                 }
@@ -251,6 +256,48 @@ impl Maker<'_> {
                 );
             }
         }
+    }
+
+    /// A function ends early when what a statement has just given a name is special.
+    fn guard_after(&mut self, scope: &Scope, before: Node, node: Node) {
+        let Some(name) = self.given(before).filter(|_| self.stands_alone(node) && self.suspicious(node))
+        else {
+            return;
+        };
+        let indentation = self.indentation(node).to_owned();
+        let returns = |value: String| self.grammar.returns.replacen("{}", &value, 1);
+        let exits: Vec<String> = self
+            .exits
+            .iter()
+            .take(8)
+            .cloned()
+            .chain(self.values(scope).into_iter().take(10).map(returns))
+            .collect();
+        let place = node.start_byte();
+        let templates: Vec<String> =
+            self.grammar.texts.conditions.iter().map(|template| template.replace("{x}", &name)).collect();
+        for (rank, condition) in templates.iter().enumerate() {
+            for (at, exit) in exits.iter().enumerate() {
+                let text = self.guarded(condition, exit, &indentation);
+                let weight = 0.6 / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
+                self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
+            }
+        }
+    }
+
+    /// The name that a statement gives a value.
+    fn given(&self, statement: Node) -> Option<String> {
+        let mut found = None;
+        visit(statement, &mut |node| {
+            let target = node
+                .child_by_field_name("left")
+                .filter(|_| self.grammar.is(node, Role::Assignment))
+                .or_else(|| node.child_by_field_name("name").filter(|_| node.kind() == "variable_declarator"))
+                .or_else(|| node.child_by_field_name("pattern").filter(|_| node.kind() == "let_declaration"));
+            found = found.take().or_else(|| target.map(|target| self.source.of(target).to_owned()));
+            found.is_none() && !self.grammar.is(node, Role::Block)
+        });
+        found.filter(|name| name.len() <= 40 && name.chars().all(|c| c.is_alphanumeric() || c == '_'))
     }
 
     fn is_first(&self, block: Node, node: Node) -> bool {
