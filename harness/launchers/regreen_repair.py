@@ -30,6 +30,7 @@ MOST_TRACED = 400
 MOST_TESTS = 20
 COMPARED_SECONDS = 5
 COMPARED_TESTS = 40
+MOST_COMPARED = 12
 SPARE_BYTES = 1 << 30
 
 
@@ -480,7 +481,7 @@ class Judge:
 
     def compare(self):
         """Says of plausible candidates how many of them behave alike, where that can be told."""
-        if len(self.found) < 2:
+        if not 2 <= len(self.found) <= MOST_COMPARED:
             return
         tests = (self.targets + self.guards)[:COMPARED_TESTS]
         answer = self.pool.receive(0) if self.pool.send(0, {"compare": self.found, "tests": tests}) else None

@@ -106,11 +106,12 @@ impl Trial<'_> {
         // The last one changes nothing: it must live, or the tests do not run here as they do elsewhere.
         let unchanged = mutations.len();
         let mut candidates: Vec<warm::Candidate<'_>> = Vec::new();
-        candidates.extend(files.iter().flatten().next().map(|file| (unchanged, file.as_str(), Vec::new())));
+        candidates
+            .extend(files.iter().flatten().next().map(|file| (unchanged, file.as_str(), Vec::new(), 0)));
         for (number, (mutation, file)) in mutations.iter().zip(&files).enumerate() {
             if let Some(file) = file {
                 let edit = (mutation.edit.start, mutation.edit.end, mutation.edit.text.as_str());
-                candidates.push((number, file, vec![edit]));
+                candidates.push((number, file, vec![edit], 0));
             }
         }
         let left = self.end.saturating_duration_since(Instant::now());
