@@ -70,8 +70,8 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
     let messages = failing.iter().filter_map(|id| ask.baseline.run.tests.get(*id)).take(10);
     let mut texts: Vec<&str> = messages.map(|test| test.message.as_str()).collect();
     texts.extend(ask.verifier.task.statement.as_deref());
-    let mut hints = Hints::default();
-    hints.absent = texts.iter().any(|text| ABSENT.is_match(text));
+    let absent = texts.iter().any(|text| ABSENT.is_match(text));
+    let mut hints = Hints { absent, ..Hints::default() };
     for line in texts.iter().flat_map(|text| text.lines()).filter(|line| line.len() < 400) {
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());

@@ -183,7 +183,9 @@ impl Verifier {
     ) -> Result<BTreeSet<usize>> {
         let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
         let mut commands = suite.tests(&tree, &built.announced, Some(only), &results, &self.launchers)?;
-        commands.iter_mut().for_each(|command| command.env.extend(env.clone()));
+        for command in &mut commands {
+            command.env.extend(env.clone());
+        }
         let script = variants_script(&commands, &built.workspace.tree(), variable, values, seconds);
         std::fs::write(results.join("variants.sh"), script).context("failed to write a script")?;
         let argv = vec!["sh".to_owned(), results.join("variants.sh").display().to_string()];

@@ -185,7 +185,7 @@ impl Maker<'_> {
             self.replace("narrow-copied", node, join(or, &whole, &bracketed(other)), 1.0);
             self.replace("condition", node, other.clone(), 1.5);
         }
-        for other in self.permuted(scope, &own) {
+        for other in permuted(scope, &own) {
             self.replace("narrow-copied", node, join(or, &whole, &other), 0.7);
             self.replace("narrow-copied", node, join(and, &whole, &other), 0.7);
         }
@@ -195,22 +195,6 @@ impl Maker<'_> {
             self.replace("narrow", node, join(and, &condition, &whole), weight);
             self.replace("condition", node, condition, weight);
         }
-    }
-
-    /// A comparison with two of its names exchanged.
-    fn permuted(&self, scope: &Scope, own: &str) -> Vec<String> {
-        let names: Vec<&String> =
-            scope.names.iter().filter(|name| words(own).any(|word| word == *name)).take(4).collect();
-        let mut found = Vec::new();
-        for (at, first) in names.iter().enumerate() {
-            for second in &names[at + 1..] {
-                let exchanged = exchanged(own, first, second);
-                if exchanged != own && found.len() < 6 {
-                    found.push(bracketed(&exchanged));
-                }
-            }
-        }
-        found
     }
 
     /// Conditions on the names of a scope, with weights; those on names that stand in `near` first.
@@ -579,6 +563,22 @@ fn bracketed(condition: &str) -> String {
 /// Whether a condition needs no brackets to be negated.
 fn is_bare(text: &str) -> bool {
     super::is_atom(text)
+}
+
+/// A comparison with two of its names exchanged.
+fn permuted(scope: &Scope, own: &str) -> Vec<String> {
+    let names: Vec<&String> =
+        scope.names.iter().filter(|name| words(own).any(|word| word == *name)).take(4).collect();
+    let mut found = Vec::new();
+    for (at, first) in names.iter().enumerate() {
+        for second in &names[at + 1..] {
+            let exchanged = exchanged(own, first, second);
+            if exchanged != own && found.len() < 6 {
+                found.push(bracketed(&exchanged));
+            }
+        }
+    }
+    found
 }
 
 /// The last part of a node that has several: the index of a subscript.
