@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 const SAMPLE: usize = 10;
 
 /// Attested runs of all suites that allow one.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Attested {
     /// What they said together.
     pub(super) all: Attestation,
@@ -263,7 +263,7 @@ impl Judging<'_> {
     }
 
     /// What has to pass: targets and guards by name; where the base told of no tests, whatever now passes.
-    fn required(&self) -> BTreeSet<TestId> {
+    pub(super) fn required(&self) -> BTreeSet<TestId> {
         let baseline = self.case.baseline;
         let named = baseline.targets.iter().chain(&baseline.guards).filter(|id| !is_synthetic(id));
         let mut required: BTreeSet<TestId> = named.cloned().collect();
@@ -300,6 +300,9 @@ impl Judging<'_> {
     /// the others wait for their layer.
     async fn runs(&mut self, variants: &[Variant]) -> Result<Result<Attested, Failure>> {
         let Some(first) = variants.first() else { return Ok(Ok(Attested::default())) };
+        if variants.len() > 1 {
+            self.sit().await?;
+        }
         if !self.runs.contains_key(first) {
             let side_by_side = self.verifier.workshop.overlays();
             let now = if side_by_side { variants } else { &variants[..1] };
@@ -377,6 +380,13 @@ impl Judging<'_> {
 }
 
 impl Attested {
+    /// What one suite said.
+    pub(super) fn of(one: Attestation) -> Attested {
+        let mut said = Attested { seeds: vec![one.seed], ..Attested::default() };
+        said.add(one);
+        said
+    }
+
     fn add(&mut self, one: Attestation) {
         self.suites += 1;
         for test in one.run.tests.into_values() {

@@ -78,45 +78,57 @@ impl Judging<'_> {
         if self.level < Level::Attested {
             return self.held_out_observed(&mut workspace).await;
         }
+        if let Some(finding) = self.sit_on(files).await? {
+            return Ok(finding);
+        }
         let choice = Choice { held_out: Some(files), ..Choice::default() };
         let said = self.attest(&workspace, Variant::Plain, choice).await?;
         let vectors = self.fresh(&said.all.run);
         if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
             return Ok(finding);
         }
-        self.seeds.extend(&said.seeds);
         let (heads, tails) = toss(&vectors)?;
-        let tossed = if self.verifier.workshop.overlays() {
-            let (one, other) =
-                tokio::join!(self.decoys(files, &vectors, &heads), self.decoys(files, &vectors, &tails));
-            [one?, other?]
+        let (one, other) = if self.verifier.workshop.overlays() {
+            tokio::join!(self.decoys(files, &vectors, &heads), self.decoys(files, &vectors, &tails))
         } else {
-            [self.decoys(files, &vectors, &heads).await?, self.decoys(files, &vectors, &tails).await?]
+            (self.decoys(files, &vectors, &heads).await, self.decoys(files, &vectors, &tails).await)
         };
+        let (one, other) = match (one?, other?) {
+            (Ok(one), Ok(other)) => (one, other),
+            (Err(finding), _) | (_, Err(finding)) => return Ok(finding),
+        };
+        Ok(self.weigh_held_out(&said, &vectors, [(&one, &heads), (&other, &tails)]))
+    }
+
+    /// What held-out tests said as they are, and behind a coin and its other side.
+    pub(super) fn weigh_held_out(
+        &mut self,
+        said: &Attested,
+        vectors: &BTreeSet<TestId>,
+        tossed: [(&Attested, &BTreeSet<TestId>); 2],
+    ) -> Finding {
+        if let Some(finding) = judge_true(said, vectors, &BTreeSet::new()) {
+            return finding;
+        }
+        self.seeds.extend(&said.seeds);
         let mut decoys = BTreeSet::new();
-        for (said, alter) in tossed.into_iter().zip([&heads, &tails]) {
-            let said = match said {
-                Ok(said) => said,
-                Err(finding) => return Ok(finding),
-            };
+        for (said, alter) in tossed {
             self.seeds.extend(&said.seeds);
             let altered: BTreeSet<TestId> = said.all.altered.intersection(alter).cloned().collect();
-            if let Some(finding) = judge_decoys(&said, &altered) {
-                return Ok(finding);
-            }
-            if let Some(finding) = judge_true(&said, &vectors, alter) {
-                return Ok(finding);
+            let finding = judge_decoys(said, &altered).or_else(|| judge_true(said, vectors, alter));
+            if let Some(finding) = finding {
+                return finding;
             }
             decoys.extend(altered);
         }
         let tests = count(vectors.len(), "held-out test");
         if decoys.is_empty() {
-            return Ok(Finding::Passed(format!("{tests} passed; none could be made a decoy")));
+            return Finding::Passed(format!("{tests} passed; none could be made a decoy"));
         }
         self.level = Level::HeldOut;
         let n = decoys.len();
         self.evidence.decoys = n;
-        Ok(Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n))))
+        Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n)))
     }
 
     /// A random half of the tests that the base names, before the others: what fails there stops the candidate.
@@ -198,7 +210,7 @@ impl Judging<'_> {
     }
 
     /// The tests that the held-out files brought: those that the visible run does not know.
-    fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
+    pub(super) fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
         run.tests.keys().filter(|id| !self.visible.tests.contains_key(*id)).cloned().collect()
     }
 }
@@ -263,7 +275,7 @@ fn fails(failed: usize) -> Finding {
 }
 
 /// A fair coin for every test.
-fn toss(vectors: &BTreeSet<TestId>) -> Result<(BTreeSet<TestId>, BTreeSet<TestId>)> {
+pub(super) fn toss(vectors: &BTreeSet<TestId>) -> Result<(BTreeSet<TestId>, BTreeSet<TestId>)> {
     let mut draw = Secret::fresh()?.draw();
     Ok(vectors.iter().cloned().partition(|_| draw.coin()))
 }

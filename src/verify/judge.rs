@@ -10,6 +10,7 @@ use anyhow::Result;
 use super::assess::{assess, assess_targets, broken_guards, caveats, is_synthetic, plain};
 use super::attest::Variant;
 use super::controls::Attested;
+use super::sitting::Sitting;
 use super::{Composed, Say, Verifier, count, signs};
 use crate::patch::Patch;
 use crate::verdict::{
@@ -96,6 +97,8 @@ pub(super) struct Judging<'a> {
     pub(super) composed: Composed,
     /// The tests that controls take.
     pub(super) chosen: BTreeSet<TestId>,
+    /// What was built for attested runs, for those that may follow.
+    pub(super) sitting: Option<Sitting>,
     /// Attested runs that wait for their layer.
     pub(super) runs: BTreeMap<Variant, Attested>,
     /// Seeds of the present layer.
@@ -122,6 +125,7 @@ impl Verifier {
             controlled: BTreeSet::new(),
             composed: self.compose(case.product)?,
             chosen: BTreeSet::new(),
+            sitting: None,
             runs: BTreeMap::new(),
             seeds: Vec::new(),
         };

@@ -22,6 +22,7 @@ mod receipt;
 mod renames;
 mod signs;
 mod withhold;
+mod sitting;
 
 use std::path::PathBuf;
 

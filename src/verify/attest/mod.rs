@@ -71,6 +71,56 @@ pub struct Assignment<'a> {
     pub secret: Secret,
 }
 
+/// A run of a [`Session`].
+#[derive(Clone, Copy, Debug)]
+pub struct Play<'a> {
+    /// What is done to the tests. [`Variant::Alias`] makes no difference to [`Variant::Plain`] here.
+    pub variant: Variant,
+    /// The tests to run; `None`: all.
+    pub only: Option<&'a BTreeSet<TestId>>,
+    /// See [`Assignment::alter`].
+    pub alter: Option<&'a BTreeSet<TestId>>,
+    /// Tests that do not run.
+    pub but: Option<&'a BTreeSet<TestId>>,
+    /// A workspace that has the sources too, for what is compiled when it runs.
+    pub whole: Option<&'a Workspace>,
+}
+
+/// A suite that was built once, under random names and with all its controls in it: what a process does is chosen
+/// when it starts. Only Rust has that.
+#[derive(Debug)]
+pub struct Session(rust::Session);
+
+impl Session {
+    /// Builds a suite in a workspace, whatever the assignment's variant; `None`: where there is no such thing.
+    pub async fn build(assignment: &Assignment<'_>) -> Result<Option<Session>> {
+        match assignment.suite.profile.name.as_str() {
+            "cargo" | "nextest" => Ok(rust::Session::build(assignment, true).await?.map(Session)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same with the assignment's held-out files, in a workspace that holds this session and them.
+    pub async fn extended(&self, assignment: &Assignment<'_>) -> Result<Option<Session>> {
+        Ok(self.0.extended(assignment).await?.map(Session))
+    }
+
+    /// A patch that takes the sources of the tests away.
+    pub fn sources(&self) -> Patch {
+        self.0.sources()
+    }
+
+    /// Runs tests in a workspace that holds what was built.
+    pub async fn play(
+        &self,
+        verifier: &Verifier,
+        workspace: &Workspace,
+        play: &Play<'_>,
+    ) -> Result<Attestation> {
+        self.0.play(verifier, workspace, play).await
+    }
+}
+
 /// What an attested run said.
 #[derive(Clone, Debug, Default)]
 pub struct Attestation {

@@ -1,12 +1,12 @@
 //! Rewrites the tests of a Rust file: each body runs inside a closure, and only when it has come to its end is the
-//! test's token written. A token is two random numbers in the code of the one test, so that whoever ends the process
-//! early, swallows a panic or prints a report does not have it. From the same pass come the controls: a statement
-//! that must fail at the end, a wrong expected value; and the alias: other names, another file, expected texts that
-//! stand nowhere.
+//! test's token written, which whoever ends the process early, swallows a panic or prints a report does not have.
+//! The same text holds the controls, as [choices](super::choice): a statement at the end that may fail, and expected
+//! values that may be wrong. The alias gives other names, another file, and expected texts that stand nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::{Draw, Variant};
+use super::super::Draw;
+use super::choice::{Choices, Place, Token as Beacon};
 use super::{names, perturb};
 use crate::toolchain::splice::{Edit, Piece, Source, Token, Tokens, apply};
 
@@ -32,9 +32,11 @@ pub(super) struct Known {
     /// What it is called now.
     pub name: String,
     /// What it writes when its body has ended; `Err`: why it cannot write anything.
-    pub token: Result<String, String>,
-    /// Whether the variant changed what it means.
-    pub altered: bool,
+    pub token: Result<Beacon, String>,
+    /// The statement at its end that may fail.
+    pub poison: Option<Place>,
+    /// Its expected values that may be wrong.
+    pub perturb: Vec<Place>,
 }
 
 /// A file as it is to be built.
@@ -48,14 +50,16 @@ pub(super) struct Changed {
 
 /// How a file's tests are to be changed.
 pub(super) struct Pass<'a> {
-    pub variant: Variant,
     pub draw: &'a mut Draw,
+    pub choices: &'a mut Choices,
+    /// Whether tests get other names.
+    pub alias: bool,
     /// Whether every item of the file is a test's.
     pub all_tests: bool,
     /// Whether the alias moves modules and hides texts, besides giving other names.
     pub hides: bool,
-    /// The crate that assertions of helpers are taken from: `std`, or `core` where there may be no other.
-    pub library: &'a str,
+    /// Whether expected values may be wrong.
+    pub perturbs: bool,
     /// The base's file: macros that it names itself are left alone.
     pub base: &'a Source,
 }
@@ -67,7 +71,7 @@ impl Pass<'_> {
         let mut work = Work {
             source,
             attribute: (!imports_test(&self.base.pieces))
-                .then(|| format!("::{}::prelude::v1::test", self.library)),
+                .then(|| format!("{}::prelude::v1::test", self.choices.library())),
             macros: ASSERTIONS.into_iter().filter(|name| !own.contains(*name)).collect(),
             counts: counts(source),
             taken: BTreeSet::new(),
@@ -78,7 +82,7 @@ impl Pass<'_> {
         if work.tests.is_empty() && work.edits.is_empty() {
             return None;
         }
-        let alias = self.variant == Variant::Alias;
+        let alias = self.alias;
         if alias && let Some(first) = source.pieces.iter().find(|piece| piece.test || self.all_tests) {
             // Whoever knows tests by their lines does not know these.
             let lines = "\n".repeat(1 + self.draw.below(40));
@@ -127,8 +131,7 @@ impl Pass<'_> {
             } else if let Some(kind) = Kind::of(piece) {
                 self.test(piece, kind, path, work);
             } else if test {
-                let at = format!("::{}", self.library);
-                work.absolute(&piece.inside, &at);
+                work.absolute(&piece.inside, &self.choices.library());
             }
         }
     }
@@ -148,107 +151,127 @@ impl Pass<'_> {
             path,
             name: shape.name.clone(),
             token: Err("it is asynchronous and has parameters".to_owned()),
-            altered: false,
+            poison: None,
+            perturb: Vec::new(),
         };
         if shape.tokens.first().is_some_and(|token| token.is_mark('#'))
             && shape.tokens.get(1).is_some_and(|token| token.is_mark('!'))
         {
             known.token = Err("its body has attributes of its own".to_owned());
         } else if !(shape.asynchronous && (shape.parameters || kind == Kind::Panics)) {
-            let (one, other) = (self.draw.word(), self.draw.word());
-            known.token = Ok(format!("{one:016x}{other:016x}"));
-            known.altered = self.body(&shape, kind, (one, other), work);
+            let token = self.choices.token(self.draw);
+            known.token = Ok(token);
+            (known.poison, known.perturb) = self.body(&shape, kind, token, work);
         }
-        if self.variant == Variant::Alias && work.counts.get(shape.name.as_str()) == Some(&1) {
+        if self.alias && work.counts.get(shape.name.as_str()) == Some(&1) {
             known.name = names::fresh(self.draw, &mut work.taken, &work.counts);
             work.edits.push((shape.name_range.clone(), known.name.clone()));
-            known.altered = true;
         }
         work.tests.push(known);
     }
 
-    /// Wraps the body; says whether the variant changed what it means.
-    fn body(&mut self, shape: &Shape, kind: Kind, token: (u64, u64), work: &mut Work) -> bool {
-        let crate_name = format!("{}_{}", names::word(self.draw), self.draw.below(1000));
+    /// Wraps the body; says where its end may fail, and which expected values may be wrong.
+    fn body(
+        &mut self,
+        shape: &Shape,
+        kind: Kind,
+        token: Beacon,
+        work: &mut Work,
+    ) -> (Option<Place>, Vec<Place>) {
+        let library = self.choices.library();
         let outcome = format!("{}_{}", names::word(self.draw), self.draw.below(1000));
         let open = shape.body.start;
         let close = shape.body.end - 1;
         let returns = &shape.returns;
         let arrow = if returns.contains("impl ") { String::new() } else { format!(" -> {returns}") };
-        let beacon = beacon(&crate_name, token);
+        let beacon = self.choices.beacon(token);
         let beacon = if returns.contains("Result") && kind == Kind::Plain {
             format!("if {outcome}.is_ok() {beacon}")
         } else {
             beacon
         };
-        let mut altered = false;
-        let mut tail = String::new();
-        if kind == Kind::Plain && self.variant == Variant::Poison {
-            tail = poison(self.draw, &crate_name);
-            altered = true;
-        }
-        let begin = format!("{{ extern crate std as {crate_name}; ");
+        let (tail, poison) = match kind {
+            Kind::Plain => {
+                let place = self.choices.place(self.draw);
+                (self.poison(place), Some(place))
+            }
+            Kind::Panics => (String::new(), None),
+        };
         let (head, foot) = match kind {
             Kind::Panics => (
                 format!(
-                    "{begin}match {crate_name}::panic::catch_unwind({crate_name}::panic::AssertUnwindSafe(move ||{arrow} {{"
+                    "{{ match {library}::panic::catch_unwind({library}::panic::AssertUnwindSafe(move ||{arrow} {{"
                 ),
                 format!(
-                    "}})) {{ {crate_name}::result::Result::Ok({outcome}) => {outcome}, \
-                     {crate_name}::result::Result::Err({outcome}) => {{ {beacon} \
-                     {crate_name}::panic::resume_unwind({outcome}) }} }} }}"
+                    "}})) {{ {library}::result::Result::Ok({outcome}) => {outcome}, \
+                     {library}::result::Result::Err({outcome}) => {{ {beacon} \
+                     {library}::panic::resume_unwind({outcome}) }} }} }}"
                 ),
             ),
             Kind::Plain if shape.asynchronous => (
-                format!("{begin}async fn body_of_{outcome}() -> {returns} {{"),
+                format!("{{ async fn body_of_{outcome}() -> {returns} {{"),
                 format!("}} let {outcome} = body_of_{outcome}().await; {tail} {beacon} {outcome} }}"),
             ),
             Kind::Plain => (
-                format!("{begin}let {outcome} = (move ||{arrow} {{"),
+                format!("{{ let {outcome} = (move ||{arrow} {{"),
                 format!("}})(); {tail} {beacon} {outcome} }}"),
             ),
         };
         work.edits.push((shape.header..shape.header, "#[allow(warnings)] ".to_owned()));
-        if self.variant == Variant::Alias && self.hides {
-            hide(&shape.tokens, self.draw, &crate_name, &mut work.edits);
-        }
         work.edits.push((open..open + 1, head));
         work.edits.push((close..close + 1, foot));
-        if kind == Kind::Plain
-            && self.variant == Variant::Perturb
-            && let Some(edit) = perturb::edit(&shape.tokens, self.draw)
-        {
-            work.edits.push(edit);
-            altered = true;
+        let perturb = if kind == Kind::Plain && self.perturbs { self.perturb(shape, work) } else { Vec::new() };
+        if self.alias && self.hides {
+            hide(&shape.tokens, self.draw, &library, &mut work.edits);
         }
-        work.absolute(&shape.tokens, &crate_name);
-        altered
+        work.absolute(&shape.tokens, &library);
+        (poison, perturb)
     }
-}
 
-/// Writes a token past libtest's capture of output.
-fn beacon(library: &str, (one, other): (u64, u64)) -> String {
-    format!(
-        "{{ use {library}::io::Write as _; let mut out = {library}::io::stdout(); \
-         let _ = out.write_all({library}::format!(\"\\n{{:016x}}{{:016x}}\\n\", {one}u64, {other}u64).as_bytes()); \
-         let _ = out.flush(); }}"
-    )
-}
+    /// Makes choices of some expected values.
+    fn perturb(&mut self, shape: &Shape, work: &mut Work) -> Vec<Place> {
+        let mut places = Vec::new();
+        for (range, truth, other) in perturb::edits(&shape.tokens, self.draw) {
+            let place = self.choices.place(self.draw);
+            let library = self.choices.library();
+            let hides = self.alias && self.hides;
+            let [truth, other] = [truth, other].map(|text| {
+                let hidden = hides.then(|| hidden(&text, self.draw, &library)).flatten();
+                hidden.unwrap_or(text)
+            });
+            work.edits.push((range, self.choices.expression(place, &truth, &other)));
+            places.push(place);
+        }
+        places
+    }
 
-/// A statement that must fail and looks like any other.
-fn poison(draw: &mut Draw, library: &str) -> String {
-    let (one, other, off) = (2 + draw.below(40), 3 + draw.below(40), 1 + draw.below(5));
-    let (word, second) = (names::word(draw), names::word(draw));
-    match draw.below(4) {
-        0 => format!("{library}::assert_eq!({one} + {other}, {});", one + other + off),
-        1 => format!(
-            "let total: usize = [{one}usize, {other}, {off}].iter().sum(); {library}::assert_eq!(total, {});",
-            one + other + 2 * off
-        ),
-        2 => format!(
-            "{library}::assert_eq!({library}::format!(\"{word}-{{}}\", {one}), \"{second}-{other}{off}\");"
-        ),
-        _ => format!("{library}::assert!({library}::vec![{one}, {other}].contains(&{}));", one + other),
+    /// A statement that looks like any other, and fails where the choice is against the truth.
+    fn poison(&mut self, place: Place) -> String {
+        let library = self.choices.library();
+        let draw = &mut *self.draw;
+        let (one, other, off) = (2 + draw.below(40), 3 + draw.below(40), 1 + draw.below(5));
+        let (word, second) = (names::word(draw), names::word(draw));
+        let choose = |truth: String, other: String| self.choices.expression(place, &truth, &other);
+        match draw.below(4) {
+            0 => {
+                let sum = choose((one + other).to_string(), (one + other + off).to_string());
+                format!("{library}::assert_eq!({one} + {other}, {sum});")
+            }
+            1 => {
+                let sum = choose((one + other + off).to_string(), (one + other + 2 * off).to_string());
+                format!(
+                    "let total: usize = [{one}usize, {other}, {off}].iter().sum(); {library}::assert_eq!(total, {sum});"
+                )
+            }
+            2 => {
+                let text = choose(format!("\"{word}-{one}\""), format!("\"{second}-{other}{off}\""));
+                format!("{library}::assert_eq!({library}::format!(\"{word}-{{}}\", {one}), {text});")
+            }
+            _ => {
+                let item = choose(other.to_string(), (one + other).to_string());
+                format!("{library}::assert!({library}::vec![{one}, {other}].contains(&{item}));")
+            }
+        }
     }
 }
 
@@ -277,21 +300,8 @@ fn hide_side(side: &[Token], draw: &mut Draw, library: &str, edits: &mut Vec<Edi
     }
     for (at, token) in side.iter().enumerate() {
         match token {
-            Token::Literal(text, range) if text.starts_with(['"', 'r']) => {
-                let Ok(text) = syn::parse_str::<syn::LitStr>(text) else { continue };
-                if text.value().is_empty() {
-                    continue;
-                }
-                let key = u8::try_from(1 + draw.below(250)).unwrap_or(1);
-                let bytes: Vec<String> =
-                    text.value().bytes().map(|byte| format!("{}u8", byte ^ key)).collect();
-                let made = format!(
-                    "(&*{library}::boxed::Box::leak({library}::string::String::from_utf8({library}::iter::Iterator::\
-                     collect({library}::iter::Iterator::map({library}::iter::IntoIterator::into_iter({library}::\
-                     vec![{}]), |byte: u8| byte ^ {key}))).unwrap().into_boxed_str()))",
-                    bytes.join(", ")
-                );
-                edits.push((range.clone(), made));
+            Token::Literal(text, range) => {
+                edits.extend(hidden(text, draw, library).map(|made| (range.clone(), made)));
             }
             Token::Group(open, inner, _) if *open != '{' => {
                 let of_macro =
@@ -303,6 +313,25 @@ fn hide_side(side: &[Token], draw: &mut Draw, library: &str, edits: &mut Vec<Edi
             _ => {}
         }
     }
+}
+
+/// A text as an expression that makes it; `None` for what is no text or empty.
+fn hidden(literal: &str, draw: &mut Draw, library: &str) -> Option<String> {
+    if !literal.starts_with(['"', 'r']) {
+        return None;
+    }
+    let text = syn::parse_str::<syn::LitStr>(literal).ok()?.value();
+    if text.is_empty() {
+        return None;
+    }
+    let key = u8::try_from(1 + draw.below(250)).unwrap_or(1);
+    let bytes: Vec<String> = text.bytes().map(|byte| format!("{}u8", byte ^ key)).collect();
+    Some(format!(
+        "(&*{library}::boxed::Box::leak({library}::string::String::from_utf8({library}::iter::Iterator::\
+         collect({library}::iter::Iterator::map({library}::iter::IntoIterator::into_iter({library}::\
+         vec![{}]), |byte: u8| byte ^ {key}))).unwrap().into_boxed_str()))",
+        bytes.join(", ")
+    ))
 }
 
 /// How a test may end.

@@ -1,9 +1,14 @@
-//! A wrong expected value: of one equality assertion that a test runs unconditionally, and one of whose sides is
-//! a plain literal, the literal is changed to another of its kind. Where nothing of that sort can be found, the
-//! test is left as it is.
+//! Wrong expected values: of equality assertions that a test runs unconditionally, and one of whose sides is a plain
+//! literal, the literal is changed to another of its kind; likewise a column of a table whose rows a loop compares one
+//! by one. Where nothing of that sort can be found, the test is left as it is.
+
+use std::ops::Range;
 
 use super::super::Draw;
 use crate::toolchain::splice::{Edit, Token};
+
+/// So many values of one test may be wrong.
+const MOST: usize = 6;
 
 /// Words in an expected value that compare as what they hold.
 const PLAIN: [&str; 22] = [
@@ -31,26 +36,131 @@ const PLAIN: [&str; 22] = [
     "as",
 ];
 
-/// The change of one expected value in a test's body.
-pub(super) fn edit(body: &[Token], draw: &mut Draw) -> Option<Edit> {
-    if holds_word(body, "return") {
+/// Some expected values in a test's body: where they stand, what stands there, and what would be wrong.
+pub(super) fn edits(body: &[Token], draw: &mut Draw) -> Vec<(Range<usize>, String, String)> {
+    if ["return", "continue", "break"].iter().any(|word| holds_word(body, word)) {
         // Whether the assertion is reached cannot be told.
-        return None;
+        return Vec::new();
     }
     let mut found = Vec::new();
     for (at, token) in body.iter().enumerate() {
-        let Some(arguments) = macro_at(body, at) else { continue };
-        if token.is_word("assert_eq") {
-            let mut sides = arguments.split(|token| token.is_mark(','));
-            let (Some(left), Some(right)) = (sides.next(), sides.next()) else { continue };
-            found.extend(candidate(left, right));
-            found.extend(candidate(right, left));
-        } else if token.is_word("assert") {
-            found.extend(compared(arguments));
+        if let Some(arguments) = macro_at(body, at) {
+            found.extend(asserted(token, arguments));
+        } else if token.is_word("for") {
+            found.extend(table(body, at).unwrap_or_default());
         }
     }
-    let (range, text) = draw.choose(&found)?.clone();
-    Some((range, changed(&text, draw)?))
+    let mut edits = Vec::new();
+    while edits.len() < MOST && !found.is_empty() {
+        let (range, text) = found.swap_remove(draw.below(found.len()));
+        if let Some(other) = changed(&text, draw) {
+            edits.push((range, text, other));
+        }
+    }
+    edits
+}
+
+/// The literals that an assertion expects.
+fn asserted(name: &Token, arguments: &[Token]) -> Vec<Edit> {
+    if name.is_word("assert") {
+        return compared(arguments);
+    }
+    if !name.is_word("assert_eq") {
+        return Vec::new();
+    }
+    let mut sides = arguments.split(|token| token.is_mark(','));
+    let (Some(left), Some(right)) = (sides.next(), sides.next()) else { return Vec::new() };
+    let mut found = candidates(left, right);
+    found.extend(candidates(right, left));
+    found
+}
+
+/// `for (…, name, …) in rows { … assert_eq!(f(…), name); … }`: the literals of that column.
+fn table(body: &[Token], at: usize) -> Option<Vec<Edit>> {
+    let at = at + 1 + usize::from(body.get(at + 1)?.is_mark('&'));
+    let names = body.get(at)?.group('(')?;
+    let columns: Vec<&[Token]> = names.split(|token| token.is_mark(',')).collect();
+    body.get(at + 1)?.is_word("in").then_some(())?;
+    let end = at + 2 + body[at + 2..].iter().position(|token| token.group('{').is_some())?;
+    let inside = body[end].group('{')?;
+    let expected = (0..inside.len()).find_map(|at| {
+        let arguments = macro_at(inside, at).filter(|_| inside[at].is_word("assert_eq"))?;
+        let mut sides = arguments.split(|token| token.is_mark(','));
+        let (left, right) = (sides.next()?, sides.next()?);
+        let other = |one: &[Token], other: &[Token]| {
+            let name = variable(one).filter(|name| !holds_word(other, name) && !is_plain(other))?;
+            columns.iter().position(|column| matches!(column, [Token::Word(word, _)] if word == name))
+        };
+        other(left, right).or_else(|| other(right, left))
+    })?;
+    let Token::Word(name, _) = &columns[expected][0] else { return None };
+    // Another variable of that name, or a condition on it, makes of it who knows what.
+    let uses = |word: &str| inside.windows(2).any(|two| two[0].is_word("let") && two[1].is_word(word));
+    if uses(name) {
+        return None;
+    }
+    let mut found = Vec::new();
+    for row in rows(&body[at + 2..end], &body[..at])?.split(|token| token.is_mark(',')) {
+        let [row] = row else { continue };
+        let cells: Vec<&[Token]> = row.group('(')?.split(|token| token.is_mark(',')).collect();
+        let cell = cells.get(expected).filter(|cell| is_plain(cell))?;
+        if cell.iter().any(|token| token.is_mark('&') || matches!(token, Token::Word(..)) && !is_truth(token)) {
+            // What a call or a constant lends does not live long enough when it is chosen at run time.
+            continue;
+        }
+        collect(cell, &mut found);
+    }
+    Some(found)
+}
+
+/// `name`, `*name` or `&name`.
+fn variable(side: &[Token]) -> Option<&str> {
+    let side = match side {
+        [first, rest @ ..] if first.is_mark('*') || first.is_mark('&') => rest,
+        side => side,
+    };
+    match side {
+        [Token::Word(name, _)] => Some(name),
+        _ => None,
+    }
+}
+
+/// The rows that a loop goes through: written there, or in a variable before it.
+fn rows<'a>(source: &'a [Token], before: &'a [Token]) -> Option<&'a [Token]> {
+    let source = match source {
+        [first, rest @ ..] if first.is_mark('&') => rest,
+        source => source,
+    };
+    match source {
+        [list] => list.group('[').map(Vec::as_slice).or_else(|| named_rows(list, before)),
+        [vec, mark, list] if vec.is_word("vec") && mark.is_mark('!') => list.group('[').map(Vec::as_slice),
+        [name, dot, call, arguments]
+            if dot.is_mark('.')
+                && (call.is_word("iter") || call.is_word("into_iter"))
+                && arguments.group('(').is_some_and(Vec::is_empty) =>
+        {
+            name.group('[').map(Vec::as_slice).or_else(|| named_rows(name, before))
+        }
+        _ => None,
+    }
+}
+
+/// `let name = [rows];`
+fn named_rows<'a>(name: &Token, before: &'a [Token]) -> Option<&'a [Token]> {
+    let Token::Word(name, _) = name else { return None };
+    let at = before.windows(2).position(|two| two[0].is_word("let") && two[1].is_word(name))?;
+    let equals = at + before[at..].iter().position(|token| token.is_mark('='))?;
+    let end = equals + before[equals..].iter().position(|token| token.is_mark(';'))?;
+    match &before[equals + 1..end] {
+        [list] => list.group('[').map(Vec::as_slice),
+        [and, list] if and.is_mark('&') => list.group('[').map(Vec::as_slice),
+        [vec, mark, list] if vec.is_word("vec") && mark.is_mark('!') => list.group('[').map(Vec::as_slice),
+        _ => None,
+    }
+}
+
+fn is_truth(token: &Token) -> bool {
+    token.is_word("true") || token.is_word("false")
 }
 
 /// The arguments of a macro that is called as a statement here.
@@ -72,26 +182,37 @@ fn macro_at(body: &[Token], at: usize) -> Option<&[Token]> {
 }
 
 /// `assert!(a == literal)`.
-fn compared(arguments: &[Token]) -> Option<Edit> {
+fn compared(arguments: &[Token]) -> Vec<Edit> {
     let end = arguments.iter().position(|token| token.is_mark(',')).unwrap_or(arguments.len());
     let condition = &arguments[..end];
     let joined = condition.iter().any(|token| token.is_mark('&') || token.is_mark('|') || token.is_mark('!'));
-    let at = condition.windows(2).position(|two| two[0].is_mark('=') && two[1].is_mark('='))?;
-    if joined { None } else { candidate(&condition[at + 2..], &condition[..at]) }
+    let at = condition.windows(2).position(|two| two[0].is_mark('=') && two[1].is_mark('='));
+    match at {
+        Some(at) if !joined => candidates(&condition[at + 2..], &condition[..at]),
+        _ => Vec::new(),
+    }
 }
 
-/// The literal of a side that is plain, where the other side is not.
-fn candidate(side: &[Token], other: &[Token]) -> Option<Edit> {
-    (is_plain(side) && !is_plain(other)).then_some(())?;
+/// The literals of a side that is plain, where the other side is not.
+fn candidates(side: &[Token], other: &[Token]) -> Vec<Edit> {
     let mut literals = Vec::new();
-    collect(side, &mut literals);
-    literals.pop()
+    if is_plain(side) && !is_plain(other) {
+        collect(side, &mut literals);
+    }
+    literals
 }
 
 fn collect(tokens: &[Token], literals: &mut Vec<Edit>) {
     for (at, token) in tokens.iter().enumerate() {
         match token {
-            Token::Literal(text, range) => literals.push((range.clone(), text.clone())),
+            Token::Literal(text, range) => {
+                // A number without its sign may be out of range.
+                let minus = at.checked_sub(1).filter(|minus| tokens[*minus].is_mark('-'));
+                literals.push(match minus {
+                    Some(minus) => (tokens[minus].range().start..range.end, format!("-{text}")),
+                    None => (range.clone(), text.clone()),
+                });
+            }
             Token::Word(word, range) if word == "true" || word == "false" => {
                 literals.push((range.clone(), word.clone()));
             }
@@ -134,6 +255,9 @@ pub(in crate::verify::attest) fn changed(text: &str, draw: &mut Draw) -> Option<
         "false" => return Some("true".to_owned()),
         _ => {}
     }
+    if let Some(positive) = text.strip_prefix('-') {
+        return changed(positive, draw).map(|text| format!("-{text}"));
+    }
     if text.starts_with(['"', '\'']) || text.starts_with("b\"") {
         return changed_text(text, draw);
     }
@@ -172,7 +296,7 @@ fn changed_text(text: &str, draw: &mut Draw) -> Option<String> {
     let places: Vec<usize> = (0..bytes.len()).filter(fits).collect();
     let Some(at) = draw.choose(&places).copied() else {
         // Nothing to exchange: something more, where that is one text still.
-        let plain = text.starts_with('"') || text.starts_with("b\"");
+        let plain = text.starts_with('"');
         return plain.then(|| format!("{}a{}", &text[..close], &text[close..]));
     };
     let other = match bytes[at] {
@@ -189,42 +313,63 @@ mod tests {
     use super::*;
     use crate::toolchain::splice::Source;
 
-    fn perturbed(body: &str) -> Option<String> {
+    fn perturbed(body: &str) -> Vec<String> {
         let source = Source::read(&format!("fn t() {{ {body} }}")).unwrap();
         let tokens = source.pieces[0].inside.last().unwrap().group('{').unwrap().clone();
-        let (range, text) = edit(&tokens, &mut Draw(7))?;
-        Some(format!("{} => {text}", &source.text[range]))
+        let mut found = edits(&tokens, &mut Draw(7));
+        found.sort_by_key(|(range, ..)| range.start);
+        for (range, truth, other) in &found {
+            assert!(source.text[range.clone()].replace(' ', "") == *truth && truth != other, "{truth}");
+        }
+        found.into_iter().map(|(_, truth, _)| truth).collect()
     }
 
     #[test]
-    fn an_expected_literal_is_changed_and_nothing_else() {
-        let cases = [
-            ("let x = 3; assert_eq!(f(x, 9), 1);", Some("1 => 2")),
-            ("assert_eq!(255u8, f(\"a\"), \"message {}\", 3);", Some("255u8 => 254u8")),
-            ("assert_eq!(f(), \"9\");", Some("\"9\" => \"0\"")),
-            ("assert_eq!(f(), Some(vec![false]));", Some("false => true")),
-            ("assert_eq!(f(), [0; 4]);", Some("0 => 1")),
-            ("assert_eq!(f(), \"\");", Some("\"\" => \"a\"")),
-            ("assert!(f(2) == '9');", Some("'9' => '0'")),
-            ("std::assert_eq!(f(), 1)", Some("1 => 2")),
-            ("assert_eq!(f(), 1.0); ", Some("1.0 => 5.0")),
+    fn expected_literals_are_found_and_nothing_else() {
+        let table = "assert_eq!(f(a), b);";
+        let cases: &[(&str, &[&str])] = &[
+            ("let x = 3; assert_eq!(f(x, 9), 1);", &["1"]),
+            ("assert_eq!(255u8, f(\"a\"), \"message {}\", 3);", &["255u8"]),
+            ("assert_eq!(f(), \"9\");", &["\"9\""]),
+            ("assert_eq!(f(), Some(vec![false, true]));", &["false", "true"]),
+            ("assert_eq!(f(), [0; 4]);", &["0"]),
+            ("assert_eq!(f(), \"\");", &["\"\""]),
+            ("assert_eq!(f(), - 3);", &["-3"]),
+            ("assert!(f(2) == '9');", &["'9'"]),
+            ("std::assert_eq!(f(), 1)", &["1"]),
+            ("assert_eq!(f(), 1.0); ", &["1.0"]),
+            // Tables.
+            (&format!("for (a, b) in [(\"x\", 1), (\"y\", -2)] {{ {table} }}"), &["1", "-2"]),
+            (&format!("let t = [(1, true)]; for (a, b) in t {{ {table} }}"), &["true"]),
+            (&format!("let t: &[(u8, &str)] = &[(1, \"a\")]; for &(a, b) in t.iter() {{ {table} }}"), &["\"a\""]),
+            (&format!("for (a, b) in [(1, 2)] {{ if a > 1 {{ continue; }} {table} }}"), &[]),
+            (&format!("for (a, b) in [(1, 2)] {{ let b = b + a; {table} }}"), &[]),
+            (&format!("for (a, b) in [(1, 2)] {{ if a > 1 {{ {table} }} }}"), &[]),
+            ("for (a, b) in [(1, 2)] { assert_eq!(f(a, b), b); }", &[]),
+            ("for (a, b) in [(1, N)] { assert_eq!(f(a), b); }", &[]),
+            ("for (a, b) in TABLE { assert_eq!(f(a), b); }", &[]),
             // What compares in its own way, is not always reached, or is no equality, is left alone.
-            ("assert_eq!(f(), Name(\"a\"));", None),
-            ("assert_eq!(f(\"1\"), f(\"2\"));", None),
-            ("for i in 0..3 { assert_eq!(f(), 1); }", None),
-            ("if x { return; } assert_eq!(f(), 1);", None),
-            ("assert!(f() == 1 || g());", None),
-            ("assert_ne!(f(), 1);", None),
-            ("assert_eq!(f(), 0xff);", None),
+            ("assert_eq!(f(), Name(\"a\"));", &[]),
+            ("assert_eq!(f(\"1\"), f(\"2\"));", &[]),
+            ("for i in 0..3 { assert_eq!(f(), 1); }", &[]),
+            ("if x { return; } assert_eq!(f(), 1);", &[]),
+            ("assert!(f() == 1 || g());", &[]),
+            ("assert_ne!(f(), 1);", &[]),
+            ("assert_eq!(f(), 0xff);", &[]),
         ];
         for (body, expected) in cases {
-            let found = perturbed(body);
-            let expected = expected.map(str::to_owned);
-            if expected.as_deref() == Some("1.0 => 5.0") {
-                assert!(found.is_some_and(|text| text.starts_with("1.0 => ") && text.ends_with(".0")));
-            } else {
-                assert_eq!(found, expected, "{body}");
-            }
+            assert_eq!(perturbed(body), *expected, "{body}");
         }
+    }
+
+    #[test]
+    fn a_literal_becomes_another_of_its_kind() {
+        for (text, expected) in [("1", "2"), ("255u8", "254u8"), ("\"9\"", "\"0\""), ("-1", "-2"), ("\"\"", "\"a\"")]
+        {
+            assert_eq!(changed(text, &mut Draw(7)).as_deref(), Some(expected), "{text}");
+        }
+        let float = changed("1.0", &mut Draw(7)).unwrap();
+        assert!(float.ends_with(".0") && float != "1.0", "{float}");
+        assert_eq!(changed("b\"\"", &mut Draw(7)), None);
     }
 }
