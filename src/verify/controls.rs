@@ -301,7 +301,7 @@ impl Judging<'_> {
     async fn runs(&mut self, variants: &[Variant]) -> Result<Result<Attested, Failure>> {
         let Some(first) = variants.first() else { return Ok(Ok(Attested::default())) };
         if variants.len() > 1 {
-            self.sit().await?;
+            Box::pin(self.sit()).await?;
         }
         if !self.runs.contains_key(first) {
             let side_by_side = self.verifier.workshop.overlays();

@@ -78,7 +78,7 @@ impl Judging<'_> {
         if self.level < Level::Attested {
             return self.held_out_observed(&mut workspace).await;
         }
-        if let Some(finding) = self.sit_on(files).await? {
+        if let Some(finding) = Box::pin(self.sit_on(files)).await? {
             return Ok(finding);
         }
         let choice = Choice { held_out: Some(files), ..Choice::default() };
@@ -274,10 +274,16 @@ fn fails(failed: usize) -> Finding {
     Finding::red(plain(FailureKind::HeldOutFails, summary))
 }
 
-/// A fair coin for every test.
+/// A fair coin for every test; subtests (`name/…`) stand and fall with the test that they belong to.
 pub(super) fn toss(vectors: &BTreeSet<TestId>) -> Result<(BTreeSet<TestId>, BTreeSet<TestId>)> {
     let mut draw = Secret::fresh()?.draw();
-    Ok(vectors.iter().cloned().partition(|_| draw.coin()))
+    let (mut heads, mut tails) = (BTreeSet::new(), BTreeSet::new());
+    for id in vectors {
+        let above = |set: &BTreeSet<TestId>| id.match_indices('/').any(|(at, _)| set.contains(&id[..at]));
+        let head = above(&heads) || !above(&tails) && draw.coin();
+        if head { &mut heads } else { &mut tails }.insert(id.clone());
+    }
+    Ok((heads, tails))
 }
 
 /// The chance to guess so many fair coins.

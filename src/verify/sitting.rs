@@ -57,15 +57,15 @@ impl Judging<'_> {
         let whole = verifier.workshop.fork(&mut sitting.workspace)?;
         let [one, two, three] = sitting.copies(verifier)?;
         let chosen = Some(&self.chosen);
-        let plain =
-            Play { variant: Variant::Plain, only: None, alter: None, but: None, whole: Some(&whole) };
+        let plain = Play { variant: Variant::Plain, only: None, alter: None, but: None, whole: Some(&whole) };
         let control = |variant| Play { variant, only: chosen, ..plain };
         let (plain, poison, perturb) = tokio::try_join!(
             sitting.ask(verifier, &one, plain),
             sitting.ask(verifier, &two, control(Variant::Poison)),
             sitting.ask(verifier, &three, control(Variant::Perturb)),
         )?;
-        let in_order = plain.all.contradictions.is_empty() && self.required().iter().all(|id| plain.covers(id));
+        let in_order =
+            plain.all.contradictions.is_empty() && self.required().iter().all(|id| plain.covers(id));
         if in_order {
             // All of it ran under random names.
             self.runs.insert(Variant::Alias, plain.clone());

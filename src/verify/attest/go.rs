@@ -57,12 +57,12 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
     };
     let texts = run.texts()?;
     let packages = run.packages(&results).await?;
-    run.rewrite(&texts, true)?;
+    run.rewrite(&texts, &packages, true)?;
     let mut built = run.build(&packages, &results).await?;
     if built.is_none() && assignment.variant == Variant::Alias {
         // A text that is not hidden still stands in a test of another name.
         run.restore(&texts)?;
-        run.rewrite(&texts, false)?;
+        run.rewrite(&texts, &packages, false)?;
         built = run.build(&packages, &results).await?;
     }
     let Some(built) = built else {
@@ -104,7 +104,7 @@ struct Run<'a> {
 impl Run<'_> {
     /// The test files that the base has.
     fn texts(&self) -> Result<BTreeMap<String, String>> {
-        let Assignment { verifier, suite, workspace, .. } = *self.assignment;
+        let Assignment { suite, workspace, .. } = *self.assignment;
         let below = |path: &str| {
             suite.dir.is_empty() || path.strip_prefix(&suite.dir).is_some_and(|rest| rest.starts_with('/'))
         };
@@ -115,7 +115,7 @@ impl Run<'_> {
         let read = |path: &str| {
             String::from_utf8(read_beneath(&tree, path, SOURCE).unwrap_or_default()).unwrap_or_default()
         };
-        let paths = verifier.workshop.snapshot.paths()?;
+        let paths = self.assignment.base_paths()?;
         let chosen = paths.iter().map(RepoPath::as_str).filter(|path| below(path) && test(path));
         Ok(chosen.map(|path| (path.to_owned(), read(path))).collect())
     }
@@ -177,21 +177,27 @@ impl Run<'_> {
     }
 
     /// Rewrites the tests of the tree.
-    fn rewrite(&mut self, texts: &BTreeMap<String, String>, hides: bool) -> Result<()> {
+    fn rewrite(&mut self, texts: &BTreeMap<String, String>, packages: &[Package], hides: bool) -> Result<()> {
+        let alter = self.assignment.alter.map(|alter| self.assignment.suite.own_tests(alter)).transpose()?;
         let all: String = texts.values().map(String::as_str).collect::<Vec<_>>().join("\n");
         let mut taken = BTreeSet::new();
         let mut patch = Patch::default();
         self.files.clear();
         for (path, text) in texts {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let package = packages.iter().find(|package| package.dir == folder);
+            let id = |name: &str| package.map(|package| format!("{}.{name}", package.path));
+            let alters =
+                |name: &str| alter.as_ref().is_none_or(|ids| id(name).is_some_and(|id| ids.contains(&id)));
             let mut pass = Pass {
                 variant: self.assignment.variant,
                 draw: &mut self.draw,
                 hides,
                 all: &all,
                 taken: &mut taken,
+                alters: &alters,
             };
             let Some(changed) = pass.file(text) else { continue };
-            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             let mut place = RepoPath::new(path)?;
             if self.assignment.variant == Variant::Alias
                 && let Some(other) = other_name(name, &mut self.draw)

@@ -95,14 +95,14 @@ impl Session {
     /// Builds a suite in a workspace, whatever the assignment's variant; `None`: where there is no such thing.
     pub async fn build(assignment: &Assignment<'_>) -> Result<Option<Session>> {
         match assignment.suite.profile.name.as_str() {
-            "cargo" | "nextest" => Ok(rust::Session::build(assignment, true).await?.map(Session)),
+            "cargo" | "nextest" => Ok(Box::pin(rust::Session::build(assignment, true)).await?.map(Session)),
             _ => Ok(None),
         }
     }
 
     /// The same with the assignment's held-out files, in a workspace that holds this session and them.
     pub async fn extended(&self, assignment: &Assignment<'_>) -> Result<Option<Session>> {
-        Ok(self.0.extended(assignment).await?.map(Session))
+        Ok(Box::pin(self.0.extended(assignment)).await?.map(Session))
     }
 
     /// A patch that takes the sources of the tests away.
@@ -117,7 +117,7 @@ impl Session {
         workspace: &Workspace,
         play: &Play<'_>,
     ) -> Result<Attestation> {
-        self.0.play(verifier, workspace, play).await
+        Box::pin(self.0.play(verifier, workspace, play)).await
     }
 }
 
@@ -190,7 +190,7 @@ pub async fn assigned(assignment: &Assignment<'_>) -> Result<Option<Attestation>
     let attested = match assignment.suite.profile.name.as_str() {
         "pytest" | "unittest" => python::attest(assignment).await?,
         "node-test" | "jest" | "vitest" | "mocha" | "node-script" => javascript::attest(assignment).await?,
-        "cargo" | "nextest" => rust::attest(assignment).await?,
+        "cargo" | "nextest" => Box::pin(rust::attest(assignment)).await?,
         "go" => go::attest(assignment).await?,
         _ => None,
     };

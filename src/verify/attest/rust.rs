@@ -56,15 +56,6 @@ pub(super) struct Session {
     seconds: f64,
 }
 
-/// How much of a rewriting is done.
-#[derive(Clone, Copy)]
-struct Effort {
-    /// Whether the alias moves modules and hides texts.
-    hides: bool,
-    /// Whether expected values may be wrong.
-    perturbs: bool,
-}
-
 /// The suite as cargo and libtest run it; nextest is a wrapper of the repository's choice.
 fn with_cargo(suite: &Suite) -> Result<Option<Suite>> {
     if suite.profile.name == "cargo" {
@@ -134,7 +125,7 @@ impl Session {
     async fn rewrite_and_build(&mut self, assignment: &Assignment<'_>) -> Result<bool> {
         let texts = self.texts(assignment)?;
         for full in [true, false] {
-            self.rewrite(assignment, &texts, Effort { hides: full, perturbs: full })?;
+            self.rewrite(assignment, &texts, full)?;
             if self.run_build(assignment).await? {
                 self.look_again(assignment.workspace);
                 return Ok(true);
@@ -146,7 +137,8 @@ impl Session {
     /// The Rust files that the base has, as they are in the tree, but for those that were rewritten before.
     fn texts(&self, assignment: &Assignment<'_>) -> Result<BTreeMap<String, String>> {
         let paths = assignment.base_paths()?;
-        let below = paths.iter().filter(|path| self.is_below(path.as_str()) && !self.written.contains_key(*path));
+        let below =
+            paths.iter().filter(|path| self.is_below(path.as_str()) && !self.written.contains_key(*path));
         let names = below.map(RepoPath::as_str);
         let rust = names.filter(|path| path.rsplit_once('.').is_some_and(|(_, ending)| ending == "rs"));
         Ok(rust.map(|path| (path.to_owned(), read(&assignment.workspace.tree(), path))).collect())
@@ -176,7 +168,7 @@ impl Session {
         &mut self,
         assignment: &Assignment<'_>,
         texts: &BTreeMap<String, String>,
-        effort: Effort,
+        full: bool,
     ) -> Result<()> {
         let names: Vec<&str> = texts.keys().map(String::as_str).collect();
         let test_files = splice::test_files(&names, &|path| texts.get(path).cloned());
@@ -195,8 +187,7 @@ impl Session {
                 choices: &mut self.choices,
                 alias: self.alias,
                 all_tests: test_files.contains(path) || is_integration(path),
-                hides: effort.hides,
-                perturbs: effort.perturbs,
+                full,
                 base: &base,
             };
             if let Some(changed) = pass.file(&source) {
@@ -212,13 +203,13 @@ impl Session {
             let text = new.entry(root.clone()).or_insert_with(|| texts[&root].clone());
             text.push_str(&self.choices.reader());
         }
-        let mut patch = Patch::default();
+        let mut changes = Patch::default();
         for (path, text) in new {
             let (path, content) = (RepoPath::new(&path)?, text.into_bytes());
             self.written.insert(path.clone(), content.clone());
-            patch.0.insert(path, Some(File { kind: FileKind::Plain, content }));
+            changes.0.insert(path, Some(File { kind: FileKind::Plain, content }));
         }
-        assignment.workspace.apply(&patch)
+        assignment.workspace.apply(&changes)
     }
 
     /// Files that crates begin with: those that no other declares.

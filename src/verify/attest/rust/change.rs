@@ -56,10 +56,8 @@ pub(super) struct Pass<'a> {
     pub alias: bool,
     /// Whether every item of the file is a test's.
     pub all_tests: bool,
-    /// Whether the alias moves modules and hides texts, besides giving other names.
-    pub hides: bool,
-    /// Whether expected values may be wrong.
-    pub perturbs: bool,
+    /// Whether the alias moves modules and hides texts too, and expected values may be wrong.
+    pub full: bool,
     /// The base's file: macros that it names itself are left alone.
     pub base: &'a Source,
 }
@@ -89,7 +87,7 @@ impl Pass<'_> {
             work.edits.push((first.range.start..first.range.start, lines));
         }
         let moved =
-            if alias && self.hides && !self.all_tests { self.move_modules(&mut work) } else { Vec::new() };
+            if alias && self.full && !self.all_tests { self.move_modules(&mut work) } else { Vec::new() };
         let text = format!("{}{}", source.prefix, apply(&source.text, work.edits));
         Some(Changed { text, tests: work.tests, moved })
     }
@@ -220,8 +218,8 @@ impl Pass<'_> {
         work.edits.push((shape.header..shape.header, "#[allow(warnings)] ".to_owned()));
         work.edits.push((open..open + 1, head));
         work.edits.push((close..close + 1, foot));
-        let perturb = if kind == Kind::Plain && self.perturbs { self.perturb(shape, work) } else { Vec::new() };
-        if self.alias && self.hides {
+        let perturb = if kind == Kind::Plain && self.full { self.perturb(shape, work) } else { Vec::new() };
+        if self.alias && self.full {
             hide(&shape.tokens, self.draw, &library, &mut work.edits);
         }
         work.absolute(&shape.tokens, &library);
@@ -234,7 +232,7 @@ impl Pass<'_> {
         for (range, truth, other) in perturb::edits(&shape.tokens, self.draw) {
             let place = self.choices.place(self.draw);
             let library = self.choices.library();
-            let hides = self.alias && self.hides;
+            let hides = self.alias && self.full;
             let [truth, other] = [truth, other].map(|text| {
                 let hidden = hides.then(|| hidden(&text, self.draw, &library)).flatten();
                 hidden.unwrap_or(text)

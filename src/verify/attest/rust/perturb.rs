@@ -104,7 +104,8 @@ fn table(body: &[Token], at: usize) -> Option<Vec<Edit>> {
         let [row] = row else { continue };
         let cells: Vec<&[Token]> = row.group('(')?.split(|token| token.is_mark(',')).collect();
         let cell = cells.get(expected).filter(|cell| is_plain(cell))?;
-        if cell.iter().any(|token| token.is_mark('&') || matches!(token, Token::Word(..)) && !is_truth(token)) {
+        if cell.iter().any(|token| token.is_mark('&') || matches!(token, Token::Word(..)) && !is_truth(token))
+        {
             // What a call or a constant lends does not live long enough when it is chosen at run time.
             continue;
         }
@@ -341,7 +342,10 @@ mod tests {
             // Tables.
             (&format!("for (a, b) in [(\"x\", 1), (\"y\", -2)] {{ {table} }}"), &["1", "-2"]),
             (&format!("let t = [(1, true)]; for (a, b) in t {{ {table} }}"), &["true"]),
-            (&format!("let t: &[(u8, &str)] = &[(1, \"a\")]; for &(a, b) in t.iter() {{ {table} }}"), &["\"a\""]),
+            (
+                &format!("let t: &[(u8, &str)] = &[(1, \"a\")]; for &(a, b) in t.iter() {{ {table} }}"),
+                &["\"a\""],
+            ),
             (&format!("for (a, b) in [(1, 2)] {{ if a > 1 {{ continue; }} {table} }}"), &[]),
             (&format!("for (a, b) in [(1, 2)] {{ let b = b + a; {table} }}"), &[]),
             (&format!("for (a, b) in [(1, 2)] {{ if a > 1 {{ {table} }} }}"), &[]),
@@ -364,7 +368,8 @@ mod tests {
 
     #[test]
     fn a_literal_becomes_another_of_its_kind() {
-        for (text, expected) in [("1", "2"), ("255u8", "254u8"), ("\"9\"", "\"0\""), ("-1", "-2"), ("\"\"", "\"a\"")]
+        for (text, expected) in
+            [("1", "2"), ("255u8", "254u8"), ("\"9\"", "\"0\""), ("-1", "-2"), ("\"\"", "\"a\"")]
         {
             assert_eq!(changed(text, &mut Draw(7)).as_deref(), Some(expected), "{text}");
         }

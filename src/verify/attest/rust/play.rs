@@ -34,8 +34,11 @@ impl Session {
         let own = |ids: &BTreeSet<TestId>| -> Result<BTreeSet<TestId>> {
             Ok(self.suite.own_tests(ids)?.into_iter().collect())
         };
-        let (only, alter, but) =
-            (play.only.map(own).transpose()?, play.alter.map(own).transpose()?, play.but.map(own).transpose()?);
+        let (only, alter, but) = (
+            play.only.map(own).transpose()?,
+            play.alter.map(own).transpose()?,
+            play.but.map(own).transpose()?,
+        );
         if only.as_ref().is_some_and(BTreeSet::is_empty) {
             return Ok(Attestation::default());
         }
@@ -44,8 +47,19 @@ impl Session {
         let said = Attestation { contradictions: self.contradictions.clone(), ..Attestation::default() };
         let draw = secret.draw();
         let (variant, whole) = (play.variant, play.whole.unwrap_or(workspace));
-        let mut playing =
-            Playing { session: self, verifier, workspace, whole, variant, only, alter, but, results, draw, said };
+        let mut playing = Playing {
+            session: self,
+            verifier,
+            workspace,
+            whole,
+            variant,
+            only,
+            alter,
+            but,
+            results,
+            draw,
+            said,
+        };
         playing.said.run.built = true;
         playing.said.run.seconds = self.seconds;
         playing.all().await?;
@@ -205,7 +219,9 @@ impl Playing<'_> {
         match self.variant {
             Variant::Plain => false,
             Variant::Alias => known.path.last() != Some(&known.name),
-            Variant::Poison | Variant::Perturb if self.alter.as_ref().is_some_and(|alter| !alter.contains(id)) => {
+            Variant::Poison | Variant::Perturb
+                if self.alter.as_ref().is_some_and(|alter| !alter.contains(id)) =>
+            {
                 false
             }
             Variant::Poison => known.poison.is_some(),
@@ -248,8 +264,7 @@ impl Playing<'_> {
         let results_by_id: BTreeMap<TestId, TestResult> =
             std::mem::take(&mut parsed.tests).into_iter().map(|test| (test.id.clone(), test)).collect();
         let (own, prefix) = (session.suite.prefix(), prefix_of(&command));
-        let is_known =
-            |id: &TestId| tests.iter().any(|test| *id == format!("{own}{prefix}{}", test.name));
+        let is_known = |id: &TestId| tests.iter().any(|test| *id == format!("{own}{prefix}{}", test.name));
         if !results_by_id.keys().all(is_known) {
             self.contradict(&tests[0].old, "its process reports tests that were not asked for");
         }
