@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Draw;
-use super::choice::{Choices, Place, Token as Beacon};
+use super::choice::{Choices, LENIENT, Place, Token as Beacon};
 use super::{names, perturb};
 use crate::toolchain::splice::{Edit, Piece, Source, Token, Tokens, apply};
 
@@ -69,7 +69,8 @@ impl Pass<'_> {
         let mut work = Work {
             source,
             attribute: (!imports_test(&self.base.pieces))
-                .then(|| format!("{}::prelude::v1::test", self.choices.library())),
+                // Where no tests are built, there is no such path.
+                .then(|| format!("cfg(test)] #[{}::prelude::v1::test", self.choices.library())),
             macros: ASSERTIONS.into_iter().filter(|name| !own.contains(*name)).collect(),
             counts: counts(source),
             taken: BTreeSet::new(),
@@ -215,7 +216,7 @@ impl Pass<'_> {
                 format!("}})(); {tail} {beacon} {outcome} }}"),
             ),
         };
-        work.edits.push((shape.header..shape.header, "#[allow(warnings)] ".to_owned()));
+        work.edits.push((shape.header..shape.header, format!("{LENIENT} ")));
         work.edits.push((open..open + 1, head));
         work.edits.push((close..close + 1, foot));
         let perturb = if kind == Kind::Plain && self.full { self.perturb(shape, work) } else { Vec::new() };

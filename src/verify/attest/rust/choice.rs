@@ -7,6 +7,11 @@
 use super::super::Draw;
 use super::names;
 
+/// An attribute for what is written here, whatever lints a crate denies.
+pub(super) const LENIENT: &str = "#[allow(warnings, unused, future_incompatible, nonstandard_style, rust_2018_idioms, \
+    missing_docs, trivial_casts, trivial_numeric_casts, unreachable_pub, unused_import_braces, \
+    unused_qualifications, unused_results, clippy::all)]";
+
 /// Two ways to go on, one of them true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -91,7 +96,7 @@ impl Choices {
     pub fn reader(&self) -> String {
         let Choices { module, function, library, .. } = self;
         format!(
-            "\n#[cfg(test)] #[doc(hidden)] #[allow(warnings, clippy::all)] mod {module} {{ \
+            "\n#[cfg(test)] #[doc(hidden)] {LENIENT} mod {module} {{ \
              pub extern crate std as {library}; \
              static ALL: {library}::sync::OnceLock<{library}::vec::Vec<u8>> = {library}::sync::OnceLock::new(); \
              pub fn {function}(at: usize) -> u64 {{ \
