@@ -135,6 +135,7 @@ fn assignment<'a>(
         only: None,
         alter: None,
         held_out: Some(over),
+        base: None,
         secret: Secret::fresh()?,
     })
 }
