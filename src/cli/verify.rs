@@ -212,10 +212,14 @@ fn with_left_out(mut judgement: Judgement, left_out: &[String]) -> Judgement {
     judgement
 }
 
-/// Sets the base up and measures it.
+/// Sets the base up, measures it, and lets it name the held-out tests.
 pub async fn measured(verifier: &mut Verifier, say: verify::Say<'_>) -> Result<Result<Baseline, Trouble>> {
     if let Some(trouble) = verify::prepare(verifier, say).await? {
         return Ok(Err(trouble));
     }
-    verify::measure(verifier, say).await
+    let baseline = match verify::measure(verifier, say).await? {
+        Ok(baseline) => baseline,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    Ok(verify::survey_held_out(verifier, &baseline, say).await?.map_or(Ok(baseline), Err))
 }

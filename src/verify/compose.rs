@@ -50,6 +50,11 @@ impl Names {
         }
         File { kind: file.kind, content: after.into_bytes() }
     }
+
+    /// Whether a test is called the same under the new names.
+    pub fn keep(&self, id: &str) -> bool {
+        self.general.apply(id) == id
+    }
 }
 
 impl Verifier {

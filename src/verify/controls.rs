@@ -3,7 +3,7 @@
 //! names must pass. Where something speaks against a candidate, the base is asked whether it does the same: what
 //! the base does too is a limit of the control, and no fault of the candidate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use futures_util::future::join_all;
@@ -106,7 +106,8 @@ impl Judging<'_> {
         }
         let lost: BTreeSet<TestId> =
             required.iter().filter(|id| !failed.contains(*id) && !said.covers(id)).cloned().collect();
-        let excused = if said.blind.is_empty() { self.lost_on_base(&lost).await? } else { lost.clone() };
+        let mut excused = self.of_blind(&lost, &said.blind)?;
+        excused.extend(self.lost_on_base(&lost.difference(&excused).cloned().collect()).await?);
         let unexplained: Vec<&TestId> = lost.difference(&excused).collect();
         if !unexplained.is_empty() {
             let names = text::list(&unexplained, 3);
@@ -120,6 +121,9 @@ impl Judging<'_> {
             return Ok(Finding::NotRun(format!("{} cannot be attested", count(targets_lost, "target"))));
         }
         self.level = Level::Attested;
+        self.confirmed = required.into_iter().filter(|id| said.covers(id)).collect();
+        let unseen = self.of_blind(&self.visible.tests.keys().cloned().collect(), &said.blind)?;
+        self.visible.tests.retain(|id, _| said.all.run.tests.contains_key(id) || unseen.contains(id));
         let (attested, others) = (said.all.attested.len(), said.all.unattestable.len() + excused.len());
         let others = if others == 0 { String::new() } else { format!(", {others} cannot carry a beacon") };
         Ok(Finding::Passed(format!("{} attested{others}", count(attested, "test"))))
@@ -171,6 +175,23 @@ impl Judging<'_> {
         let speaks = !base.all.attested.is_empty();
         let absent = |id: &&TestId| speaks && base.all.run.outcome(id) == Outcome::Missing;
         Ok(lost.iter().filter(absent).cloned().collect())
+    }
+
+    /// Of these tests, those that are or may be of suites that cannot be attested.
+    pub(super) fn of_blind(&self, ids: &BTreeSet<TestId>, blind: &[String]) -> Result<BTreeSet<TestId>> {
+        // Folders lie in one another: the innermost suite that knows an id has it.
+        let mut owners: BTreeMap<TestId, (usize, bool)> = BTreeMap::new();
+        for suite in self.verifier.suites.iter().filter(|_| !blind.is_empty()) {
+            let (prefix, is_blind) = (suite.prefix(), blind.contains(&suite.label()));
+            for id in suite.own_tests(ids)? {
+                let owner = owners.entry(format!("{prefix}{id}")).or_default();
+                let may = owner.1 && owner.0 == prefix.len();
+                if owner.0 <= prefix.len() {
+                    *owner = (prefix.len(), is_blind || may);
+                }
+            }
+        }
+        Ok(owners.into_iter().filter(|(_, (_, blind))| *blind).map(|(id, _)| id).collect())
     }
 
     /// Test bodies that end in a statement that must fail.
@@ -231,28 +252,50 @@ impl Judging<'_> {
             Err(failure) => return Ok(Finding::red(failure)),
         };
         // What has no word here is a limit of the renaming; what fails under another name is not.
-        let broken: BTreeSet<TestId> =
+        let failed: BTreeSet<TestId> =
             chosen.iter().filter(|id| said.all.run.outcome(id) == Outcome::Failed).cloned().collect();
-        let passed = chosen.iter().filter(|id| said.covers(id)).count();
-        if !broken.is_empty() {
-            let base = self.on_base(Variant::Alias, &self.some_guards()?).await?;
-            if base.all.run.tests.values().any(|test| test.outcome == Outcome::Failed) {
-                self.reach_controlled();
-                return Ok(Finding::NotRun("the base's tests depend on their names".to_owned()));
-            }
-            let broken: Vec<&TestId> = broken.iter().collect();
-            let names = text::list(&broken, 3);
-            let tests = count(broken.len(), "test");
-            return Ok(Finding::suspect(vec![format!("{tests} passed only under the name it has: {names}")]));
+        let renamed = chosen.iter().filter(|id| said.all.altered.contains(*id) && said.covers(id)).count();
+        if !failed.is_empty()
+            && let Some(finding) = self.failed_aliased(&failed).await?
+        {
+            return Ok(finding);
         }
         if !said.all.contradictions.is_empty() {
             return self.contradicted(&said.all.contradictions, Variant::Alias).await;
         }
         self.reach_controlled();
-        if passed == 0 {
+        if renamed == 0 {
             return Ok(Finding::NotRun("no test could be renamed".to_owned()));
         }
-        Ok(Finding::Passed(format!("{} passed under random names", count(passed, "test"))))
+        Ok(Finding::Passed(format!("{} passed under random names", count(renamed, "test"))))
+    }
+
+    /// Tests that fail under other names get a second try, alone; what fails again counts, unless guards show that
+    /// the base's tests depend on their names.
+    async fn failed_aliased(&mut self, failed: &BTreeSet<TestId>) -> Result<Option<Finding>> {
+        let workspace = self.verifier.workshop.workspace()?;
+        workspace.apply(self.case.product)?;
+        let again = self.attest(&workspace, Variant::Alias, Choice::of(failed)).await?;
+        self.seeds.extend(&again.seeds);
+        let broken: BTreeSet<TestId> = failed.iter().filter(|id| !again.covers(id)).cloned().collect();
+        if broken.is_empty() {
+            return Ok(None);
+        }
+        // Targets fail on the base under every name: only guards can speak for it.
+        let sample: BTreeSet<TestId> =
+            self.chosen.intersection(&self.case.baseline.guards).cloned().collect();
+        let base = self.on_base(Variant::Alias, &sample).await?;
+        let fails: BTreeSet<TestId> = sample.into_iter().filter(|id| base.fails(id)).collect();
+        if fails.is_empty() {
+            let names = text::list(&broken.iter().collect::<Vec<_>>(), 3);
+            let tests = count(broken.len(), "test");
+            let violation = format!("{tests} passed only under the name it has: {names}");
+            return Ok(Some(Finding::suspect(vec![violation])));
+        }
+        if broken.is_subset(&fails) {
+            self.reach_controlled();
+        }
+        Ok(Some(Finding::NotRun("the base's tests depend on their names".to_owned())))
     }
 
     /// The controls are through: that is a level, if a target was among the tests that failed as they must.
@@ -402,6 +445,10 @@ impl Attested {
         self.all.unattestable.extend(one.unattestable);
         self.all.contradictions.extend(one.contradictions);
         self.all.altered.extend(one.altered);
+    }
+
+    fn fails(&self, id: &str) -> bool {
+        self.all.run.outcome(id) == Outcome::Failed
     }
 
     /// Whether a test, or everything that an id stands for, passed and is attested or cannot be.

@@ -25,7 +25,7 @@ use crate::workspace::{Workspace, read_file};
 pub struct HeldOut {
     /// Files that are laid over the composed tree for a run of their own: nobody who proposes has seen them.
     pub files: Patch,
-    /// The tests that they bring, as far as the base can name them: see [`survey_held_out`].
+    /// All tests that run with them, as far as the base can name them: see [`survey_held_out`].
     pub known: BTreeSet<TestId>,
 }
 
@@ -43,10 +43,14 @@ pub async fn survey_held_out(
     let mut workspace = verifier.workshop.workspace()?;
     workspace.apply(&files).context("the held-out files cannot be laid over the base")?;
     let run = verifier.observe(&mut workspace, None).await?;
-    let new = |id: &&TestId| !is_synthetic(id) && !baseline.run.tests.contains_key(*id);
-    let known: BTreeSet<TestId> = run.tests.keys().filter(new).cloned().collect();
+    let known: BTreeSet<TestId> = run.tests.keys().filter(|id| !is_synthetic(id)).cloned().collect();
+    let replaced = replaced(verifier, &files)?;
     // A base on which they do not build may still be mended so that they do.
-    if known.is_empty() && run.built && run.broken.is_empty() {
+    if !replaced
+        && known.iter().all(|id| baseline.run.tests.contains_key(id))
+        && run.built
+        && run.broken.is_empty()
+    {
         return Ok(Some(Trouble {
             cause: Cause::NoTests,
             detail: "the base's test runner finds no test in the held-out files".to_owned(),
@@ -68,23 +72,44 @@ impl Judging<'_> {
         };
         let files = &self.renamed(&held_out.files);
         (self.say)("running held-out tests");
-        if let Some(finding) = self.drawn(files, &held_out.known).await? {
+        if let Some(finding) = self.drawn(files).await? {
             return Ok(finding);
         }
-        let mut workspace = match self.laid_over(files)? {
+        if self.level < Level::Attested {
+            return Ok(match self.observed(files, None).await? {
+                Ok(0) => nothing_ran(),
+                Ok(n) => by_word(n),
+                Err(finding) => finding,
+            });
+        }
+        // What a sitting runs are new tests alone.
+        let replaced = replaced(self.verifier, &held_out.files)?;
+        if !replaced && let Some(finding) = Box::pin(self.sit_on(files)).await? {
+            return Ok(finding);
+        }
+        let workspace = match self.laid_over(files)? {
             Ok(workspace) => workspace,
             Err(finding) => return Ok(finding),
         };
-        if self.level < Level::Attested {
-            return self.held_out_observed(&mut workspace).await;
-        }
-        if let Some(finding) = Box::pin(self.sit_on(files)).await? {
-            return Ok(finding);
-        }
         let choice = Choice { held_out: Some(files), ..Choice::default() };
         let said = self.attest(&workspace, Variant::Plain, choice).await?;
+        let told = match self.observed(files, Some(&said.blind)).await? {
+            Ok(told) => told,
+            Err(finding) => return Ok(finding),
+        };
         let vectors = self.fresh(&said.all.run);
-        if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
+        if replaced && let Some(finding) = self.judge_replaced(files, &said).await? {
+            return Ok(finding);
+        }
+        if vectors.is_empty() && told > 0 {
+            return Ok(by_word(told));
+        }
+        if vectors.is_empty() && replaced {
+            return Ok(Finding::Passed(
+                "visible tests that were replaced passed; none became a decoy".to_owned(),
+            ));
+        }
+        if let Some(finding) = self.judge_plain(&said, &vectors)? {
             return Ok(finding);
         }
         let (heads, tails) = toss(&vectors)?;
@@ -97,7 +122,55 @@ impl Judging<'_> {
             (Ok(one), Ok(other)) => (one, other),
             (Err(finding), _) | (_, Err(finding)) => return Ok(finding),
         };
-        Ok(self.weigh_held_out(&said, &vectors, [(&one, &heads), (&other, &tails)]))
+        let before = self.level;
+        let finding = self.weigh_held_out(&said, &vectors, [(&one, &heads), (&other, &tails)]);
+        Ok(match finding {
+            Finding::Passed(detail) if told > 0 => {
+                self.level = before;
+                Finding::Passed(format!("{detail}; {told} more by the word of the ordinary runner alone"))
+            }
+            finding => finding,
+        })
+    }
+
+    /// Visible tests that the held-out files may have replaced have to pass as they now are, at least alone.
+    async fn judge_replaced(&mut self, files: &Patch, said: &Attested) -> Result<Option<Finding>> {
+        let known =
+            self.verifier.held_out.iter().flat_map(|held_out| &held_out.known).collect::<BTreeSet<_>>();
+        let here = |id: &&TestId| known.contains(id) || said.all.run.outcome(id) != Outcome::Missing;
+        let not_passed: BTreeSet<TestId> =
+            self.confirmed.iter().filter(here).filter(|id| !said.covers(id)).cloned().collect();
+        if not_passed.is_empty() {
+            return Ok(None);
+        }
+        let workspace = match self.laid_over(files)? {
+            Ok(workspace) => workspace,
+            Err(finding) => return Ok(Some(finding)),
+        };
+        let choice = Choice { only: Some(&not_passed), held_out: Some(files), ..Choice::default() };
+        let again = self.attest(&workspace, Variant::Plain, choice).await?;
+        self.seeds.extend(&again.seeds);
+        let failed = not_passed.iter().filter(|id| !again.covers(id)).count();
+        Ok((failed > 0).then(|| fails(failed)))
+    }
+
+    /// Whether the held-out tests are all there, as far as the base could name them, and passed.
+    pub(super) fn judge_plain(&self, said: &Attested, vectors: &BTreeSet<TestId>) -> Result<Option<Finding>> {
+        if let Some(finding) = judge_true(said, vectors, &BTreeSet::new()) {
+            return Ok(Some(finding));
+        }
+        let brought = self.brought();
+        let unseen = self.of_blind(&brought, &said.blind)?;
+        let names = &self.composed.renames;
+        let own = brought.difference(&unseen).filter(|id| names.keep(id));
+        let vanished = own.filter(|id| !is_there(&said.all.run, id)).count();
+        Ok((vanished > 0).then(|| fails(vanished)))
+    }
+
+    /// The tests that the base says the held-out files bring.
+    fn brought(&self) -> BTreeSet<TestId> {
+        let known = self.verifier.held_out.iter().flat_map(|held_out| &held_out.known);
+        known.filter(|id| !self.case.baseline.run.tests.contains_key(*id)).cloned().collect()
     }
 
     /// What held-out tests said as they are, and behind a coin and its other side.
@@ -107,10 +180,11 @@ impl Judging<'_> {
         vectors: &BTreeSet<TestId>,
         tossed: [(&Attested, &BTreeSet<TestId>); 2],
     ) -> Finding {
-        if let Some(finding) = judge_true(said, vectors, &BTreeSet::new()) {
-            return finding;
-        }
         self.seeds.extend(&said.seeds);
+        let tests = count(vectors.len(), "held-out test");
+        if tossed.iter().any(|(other, _)| other.suites < said.suites) {
+            return Finding::Passed(format!("{tests} passed; they do not build as decoys"));
+        }
         let mut decoys = BTreeSet::new();
         for (said, alter) in tossed {
             self.seeds.extend(&said.seeds);
@@ -121,7 +195,6 @@ impl Judging<'_> {
             }
             decoys.extend(altered);
         }
-        let tests = count(vectors.len(), "held-out test");
         if decoys.is_empty() {
             return Finding::Passed(format!("{tests} passed; none could be made a decoy"));
         }
@@ -132,9 +205,9 @@ impl Judging<'_> {
     }
 
     /// A random half of the tests that the base names, before the others: what fails there stops the candidate.
-    async fn drawn(&mut self, files: &Patch, known: &BTreeSet<TestId>) -> Result<Option<Finding>> {
+    async fn drawn(&mut self, files: &Patch) -> Result<Option<Finding>> {
         let secret = Secret::fresh()?;
-        let half = half(known, &mut secret.draw());
+        let half = half(&self.brought(), &mut secret.draw());
         if half.is_empty() {
             return Ok(None);
         }
@@ -194,24 +267,45 @@ impl Judging<'_> {
         })
     }
 
-    /// Where the suite cannot be attested, the ordinary runner tells, and may be deceived.
-    async fn held_out_observed(&mut self, workspace: &mut Workspace) -> Result<Finding> {
-        let run = self.verifier.observe(workspace, None).await?;
-        let vectors = self.fresh(&run);
-        if vectors.is_empty() {
-            return Ok(nothing_ran());
+    /// Where suites cannot be attested, these or all, the ordinary runner tells, and may be deceived: how many passed.
+    async fn observed(&self, files: &Patch, blind: Option<&[String]>) -> Result<Result<usize, Finding>> {
+        if blind.is_some_and(<[String]>::is_empty) {
+            return Ok(Ok(0));
         }
-        let failed = vectors.iter().filter(|id| run.outcome(id) != Outcome::Passed).count();
+        let mut workspace = match self.laid_over(files)? {
+            Ok(workspace) => workspace,
+            Err(finding) => return Ok(Err(finding)),
+        };
+        let run = self.verifier.observe(&mut workspace, None).await?;
+        let ours = |ids: BTreeSet<TestId>| match blind {
+            Some(blind) => self.of_blind(&ids, blind),
+            None => Ok(ids),
+        };
+        let names = &self.composed.renames;
+        let vanished = |id: &&TestId| names.keep(id) && !is_there(&run, id);
+        let vanished = ours(self.brought())?.iter().filter(vanished).count();
+        let vectors = ours(self.fresh(&run))?;
+        let mut asked = vectors.clone();
+        if self
+            .verifier
+            .held_out
+            .iter()
+            .any(|held_out| replaced(self.verifier, &held_out.files).unwrap_or(true))
+        {
+            asked.extend(ours(self.required())?.into_iter().filter(|id| run.outcome(id) != Outcome::Missing));
+        }
+        let failed = asked.iter().filter(|id| run.outcome(id) != Outcome::Passed).count() + vanished;
         if failed > 0 || !run.broken.is_empty() {
-            return Ok(fails(failed.max(1)));
+            return Ok(Err(fails(failed.max(1))));
         }
-        let tests = count(vectors.len(), "held-out test");
-        Ok(Finding::Passed(format!("{tests} passed, by the word of the ordinary runner alone")))
+        Ok(Ok(vectors.len()))
     }
 
-    /// The tests that the held-out files brought: those that the visible run does not know.
+    /// The tests that the held-out files brought: those that the base names, and others that no visible run knows.
     pub(super) fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
-        run.tests.keys().filter(|id| !self.visible.tests.contains_key(*id)).cloned().collect()
+        let (brought, base) = (self.brought(), &self.case.baseline.run);
+        let visible = |id: &TestId| base.tests.contains_key(id) || self.visible.tests.contains_key(id);
+        run.tests.keys().filter(|id| brought.contains(*id) || !visible(id)).cloned().collect()
     }
 }
 
@@ -236,6 +330,23 @@ pub fn read(folder: &Path) -> Result<HeldOut> {
         }
     }
     Ok(HeldOut { files, known: BTreeSet::new() })
+}
+
+/// Whether held-out files stand in the place of others of the base: tests of the same name are then other ones.
+fn replaced(verifier: &Verifier, files: &Patch) -> Result<bool> {
+    for (path, file) in &files.0 {
+        if verifier.workshop.snapshot.file(path)?.is_some_and(|base| Some(&base) != file.as_ref()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a run has a test that the base named, or what now stands in its place: the tests of a file that did not
+/// load there, or those with other parameters.
+fn is_there(run: &TestRun, id: &str) -> bool {
+    let same = |head: &str| run.tests.keys().any(|other| other.starts_with(head));
+    run.named_by(id).next().is_some() || id.split_once('[').is_some_and(|(head, _)| same(&format!("{head}[")))
 }
 
 /// A random half of these, rounded down: one alone is no part of anything.
@@ -264,6 +375,12 @@ fn judge_decoys(said: &Attested, altered: &BTreeSet<TestId>) -> Option<Finding> 
     (passed > 0).then(|| Finding::suspect(vec![format!("{tests} that expects a wrong value passed")]))
 }
 
+/// Tests that no attested run has seen.
+fn by_word(passed: usize) -> Finding {
+    let tests = count(passed, "held-out test");
+    Finding::Passed(format!("{tests} passed, by the word of the ordinary runner alone"))
+}
+
 fn nothing_ran() -> Finding {
     Finding::inconclusive("no held-out test came to run".to_owned())
 }
@@ -289,4 +406,24 @@ pub(super) fn toss(vectors: &BTreeSet<TestId>) -> Result<(BTreeSet<TestId>, BTre
 /// The chance to guess so many fair coins.
 fn odds(n: usize) -> f64 {
     0.5_f64.powi(i32::try_from(n).unwrap_or(i32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::TestResult;
+
+    #[test]
+    fn a_test_that_the_base_named_is_there_by_itself_by_its_file_or_with_other_parameters() {
+        let mut run = TestRun::default();
+        for id in ["t.py::test_a", "t.py::test_b[2]", "t.js > sum > adds"] {
+            run.tests.insert(id.to_owned(), TestResult::new(id, Outcome::Passed));
+        }
+        for id in ["t.py::test_a", "t.py", "t.py::test_b[1]", "t.js > sum"] {
+            assert!(is_there(&run, id), "{id}");
+        }
+        for id in ["t.py::test_c", "t.py::test_a[1]", "t.js > sum > subtracts", "u.py"] {
+            assert!(!is_there(&run, id), "{id}");
+        }
+    }
 }

@@ -87,10 +87,12 @@ pub(super) struct Judging<'a> {
     pub(super) case: Case<'a>,
     pub(super) say: Say<'a>,
     pub(super) evidence: Evidence,
-    /// The first full run by the ordinary runner.
+    /// The first full run by the ordinary runner; once the suite is attested, only what the attested run knows too.
     pub(super) visible: TestRun,
     /// The level that the layers so far reached.
     pub(super) level: Level,
+    /// Targets and guards that passed attested.
+    pub(super) confirmed: BTreeSet<TestId>,
     /// Targets that failed as they must when their bodies were changed.
     pub(super) controlled: BTreeSet<TestId>,
     /// What composing the candidate once more says of its tests.
@@ -122,6 +124,7 @@ impl Verifier {
             evidence,
             visible: TestRun::default(),
             level: Level::Composed,
+            confirmed: BTreeSet::new(),
             controlled: BTreeSet::new(),
             composed: self.compose(case.product)?,
             chosen: BTreeSet::new(),

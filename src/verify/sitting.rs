@@ -1,7 +1,7 @@
 //! A sitting is one build for all that an attested run asks: the tests as they are, their controls, and held-out tests
 //! with their decoys. Every question is put in a copy of the checkout that was built, from which the sources of the
 //! tests are gone, so that no process finds there what another one left. Only what is in order in every respect counts
-//! here; anything else is asked again one by one ([`super::controls`]), and judged there.
+//! here; anything else is asked again one by one ([`super::controls`]), and judged there. Coins are not tossed twice.
 
 use std::collections::BTreeSet;
 
@@ -116,8 +116,11 @@ impl Judging<'_> {
             sitting.ask(verifier, &two, decoys(&heads)),
             sitting.ask(verifier, &three, decoys(&tails)),
         )?;
-        let finding = self.weigh_held_out(&said, &vectors, [(&first, &heads), (&second, &tails)]);
-        Ok(Some(finding).filter(|finding| matches!(finding, Finding::Passed(_))))
+        // Where the tests pass as they are the coins decide here: another toss would be another guess.
+        if self.judge_plain(&said, &vectors)?.is_some() {
+            return Ok(None);
+        }
+        Ok(Some(self.weigh_held_out(&said, &vectors, [(&first, &heads), (&second, &tails)])))
     }
 }
 

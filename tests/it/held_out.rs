@@ -146,6 +146,14 @@ fn a_table_of_the_visible_inputs_is_stopped_and_the_right_patch_is_solved() {
 }
 
 #[test]
+fn a_held_out_test_in_the_place_of_a_visible_one_is_asked_too() {
+    let place = Place::new(&[&format!("{RIGHT} and year != 2008"), RIGHT]);
+    place.write("hidden/tests/test_years.py", &VISIBLE.replace("leap(2004), True", "leap(2008), True"));
+    expect(&place.replayed(), 0, "held-out tests and decoys: 6 held-out tests passed");
+    assert_eq!(place.failures(), [(FailureKind::HeldOutFails, "held-out tests fail".to_owned())]);
+}
+
+#[test]
 fn held_out_tests_stop_three_candidates_and_then_the_run() {
     let tables = [1904, 1908, 1912].map(|year| format!("year % 4 == 0 and year not in (1900, {year})"));
     let [one, two, three] = &tables;
