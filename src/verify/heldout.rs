@@ -101,6 +101,9 @@ impl Judging<'_> {
         if replaced && let Some(finding) = self.judge_replaced(files, &said).await? {
             return Ok(finding);
         }
+        if let Some(finding) = self.judge_vanished(files, &said).await? {
+            return Ok(finding);
+        }
         if vectors.is_empty() && told > 0 {
             return Ok(by_word(told));
         }
@@ -109,7 +112,7 @@ impl Judging<'_> {
                 "visible tests that were replaced passed; none became a decoy".to_owned(),
             ));
         }
-        if let Some(finding) = self.judge_plain(&said, &vectors)? {
+        if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
             return Ok(finding);
         }
         let (heads, tails) = toss(&vectors)?;
@@ -154,17 +157,36 @@ impl Judging<'_> {
         Ok((failed > 0).then(|| fails(failed)))
     }
 
-    /// Whether the held-out tests are all there, as far as the base could name them, and passed.
-    pub(super) fn judge_plain(&self, said: &Attested, vectors: &BTreeSet<TestId>) -> Result<Option<Finding>> {
-        if let Some(finding) = judge_true(said, vectors, &BTreeSet::new()) {
-            return Ok(Some(finding));
+    /// Tests that the base names and an attested run does not know count, unless an attested run of the base does not
+    /// know them either.
+    async fn judge_vanished(&mut self, files: &Patch, said: &Attested) -> Result<Option<Finding>> {
+        let vanished = self.vanished(said)?;
+        if vanished.is_empty() {
+            return Ok(None);
         }
+        let workspace = self.verifier.workshop.workspace()?;
+        workspace.apply(files)?;
+        let choice = Choice { held_out: Some(files), base: true, ..Choice::default() };
+        let base = self.attest(&workspace, Variant::Plain, choice).await?;
+        self.seeds.extend(&base.seeds);
+        // A base of which nothing at all is known excuses nothing.
+        let speaks = !base.all.run.tests.is_empty();
+        let missed = vanished.iter().filter(|id| !speaks || is_there(&base.all.run, id)).count();
+        Ok((missed > 0).then(|| fails(missed)))
+    }
+
+    /// The tests that the base names and an attested run does not know.
+    fn vanished(&self, said: &Attested) -> Result<BTreeSet<TestId>> {
         let brought = self.brought();
         let unseen = self.of_blind(&brought, &said.blind)?;
-        let names = &self.composed.renames;
-        let own = brought.difference(&unseen).filter(|id| names.keep(id));
-        let vanished = own.filter(|id| !is_there(&said.all.run, id)).count();
-        Ok((vanished > 0).then(|| fails(vanished)))
+        let gone = |id: &&TestId| self.composed.renames.keep(id) && !is_there(&said.all.run, id);
+        Ok(brought.difference(&unseen).filter(gone).cloned().collect())
+    }
+
+    /// Whether nothing at all speaks against an attested run of the held-out tests as they are.
+    pub(super) fn is_in_order(&self, said: &Attested, vectors: &BTreeSet<TestId>) -> Result<bool> {
+        let stopped = judge_true(said, vectors, &BTreeSet::new()).is_some();
+        Ok(!stopped && self.vanished(said)?.is_empty())
     }
 
     /// The tests that the base says the held-out files bring.

@@ -117,7 +117,7 @@ impl Judging<'_> {
             sitting.ask(verifier, &three, decoys(&tails)),
         )?;
         // Where the tests pass as they are the coins decide here: another toss would be another guess.
-        if self.judge_plain(&said, &vectors)?.is_some() {
+        if !self.is_in_order(&said, &vectors)? {
             return Ok(None);
         }
         Ok(Some(self.weigh_held_out(&said, &vectors, [(&first, &heads), (&second, &tails)])))
