@@ -192,7 +192,7 @@ mod tests {
         let spec: Spec = serde_json::from_value(serde_json::json!({
             "level": "container", "container": null, "user_home": "/home/u", "parent": 1, "owner": null, "dir": "/w/tree",
             "home": "/w/home", "tmp": "/w/tmp", "readable": [], "writable": [], "shared": [], "network": false,
-            "logs": "/logs", "cpu": null, "memory": 1024, "processes": 9, "file_size": null, "disk": 1, "written": []
+            "logs": "/logs", "cpu": null, "memory": 1024, "processes": 9, "file_size": null, "disk": 1, "written": [], "served": false
         }))
         .unwrap();
         let container = Container { engine: vec![engine.to_owned()], image: "image".to_owned() };
@@ -221,7 +221,7 @@ mod tests {
             let spec: Spec = serde_json::from_value(serde_json::json!({
                 "level": "container", "container": null, "user_home": "/home/u", "parent": 1, "owner": null, "dir": "/",
                 "home": "/", "tmp": "/", "readable": [], "writable": [], "shared": [], "network": false, "logs": "/",
-                "cpu": null, "memory": null, "processes": null, "file_size": null, "disk": 1, "written": []
+                "cpu": null, "memory": null, "processes": null, "file_size": null, "disk": 1, "written": [], "served": false
             }))
             .unwrap();
             environment(&spec).into_iter().map(|(name, _)| name).collect()
