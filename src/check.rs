@@ -306,7 +306,7 @@ fn advice(report: &Report, verdict: &Verdict) -> Vec<String> {
     }
     if report.level.is_some_and(|level| level < Level::HeldOut) {
         let text = "keep some tests out of the repository and give them with --held-out (L4), or ask the product as a \
-                    program with an [[oracle]] in task.toml (L5)";
+                    program with an [[oracle]] file and --oracle (L5)";
         all.push((45.0, text.to_owned()));
     }
     let slowest = report.seconds.iter().copied().fold(0.0, f64::max);

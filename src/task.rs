@@ -3,6 +3,7 @@
 //! outside the candidate's reach, or made from the command line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,16 @@ impl Task {
     #[must_use]
     pub fn open(&self) -> Task {
         Task { oracle: Vec::new(), ..self.clone() }
+    }
+
+    /// Whether the file that this was read from is part of its source and holds oracles: every checkout would show
+    /// them to whoever proposes and to the product. `folder` is what the source is relative to.
+    pub fn shows_oracles(&self, file: &Path, folder: &Path) -> bool {
+        let source = folder.join(self.source.path.strip_prefix("file://").unwrap_or(&self.source.path));
+        let below = file
+            .canonicalize()
+            .is_ok_and(|file| source.canonicalize().is_ok_and(|source| file.starts_with(source)));
+        below && !self.oracle.is_empty()
     }
 }
 

@@ -2,6 +2,7 @@
 //! wins over defaults. stdout is data (a patch, JSON); everything said to people goes to stderr.
 
 mod settings;
+mod hidden;
 mod watch;
 mod bench;
 mod report;
@@ -28,6 +29,7 @@ use crate::sandbox::Level;
 use crate::story;
 use crate::task::TestFormat;
 
+use hidden::Hidden;
 use settings::Settings;
 use watch::Watch;
 
@@ -238,17 +240,6 @@ struct TaskArgs {
     /// Whether set-up steps (dependencies) have the network
     #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Build and test")]
     setup_network: Switch,
-}
-
-/// What a patch is asked, and no proposer sees.
-#[derive(Clone, Debug, Args)]
-struct Hidden {
-    /// Held-out tests, laid out like the repository: a patch must pass them too
-    #[arg(long, value_name = "FOLDER", help_heading = "Hidden questions")]
-    held_out: Option<PathBuf>,
-    /// A file with [[oracle]] tables as in task.toml; may be repeated
-    #[arg(long, value_name = "FILE", help_heading = "Hidden questions")]
-    oracle: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

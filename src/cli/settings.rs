@@ -26,9 +26,9 @@ use crate::record::{self, Event, Record};
 use crate::repair::Repair;
 use crate::repair::grammar::Grammars;
 use crate::sandbox::{Container, Host, Level, Sandbox};
-use crate::task::{self, Oracle, Source, Task};
+use crate::task::{self, Source, Task};
 use crate::toolchain::{self, Profile};
-use crate::verify::{self, HeldOut, Say, Verifier};
+use crate::verify::{HeldOut, Say, Verifier};
 use crate::workspace::{self, Scratch, Snapshot, Workshop};
 
 /// Attempts, dollars and seconds that a run may use unless told otherwise.
@@ -102,7 +102,7 @@ impl Settings {
             None => (here.join(&args.out).join(new_id()), false),
         };
         let run = name_of(&folder);
-        task.oracle.extend(oracles(&args.hidden.oracle, &here)?);
+        task.oracle.extend(args.hidden.oracles(&here)?);
         merge(&mut task, &args.on)?;
         limit(&mut task, &args);
         let budget = task.budget.clone();
@@ -177,11 +177,9 @@ impl Settings {
             say,
         )?;
         let hidden = &self.args.hidden;
-        for place in hidden.oracle.iter().chain(&hidden.held_out) {
-            self.check_hidden(&self.args.here.join(place), &verifier.workshop.snapshot)?;
-        }
-        let folder = hidden.held_out.as_ref().map(|folder| self.args.here.join(folder));
-        verifier.held_out = folder.map(|folder| held_out(&folder)).transpose()?;
+        let source = self.beside.join(&self.task.source.path);
+        hidden.check(&self.args.here, &source, self.plain, &verifier.workshop.snapshot)?;
+        verifier.held_out = hidden.held_out(&self.args.here)?;
         let names = verifier.suites.iter().map(toolchain::Suite::label).collect();
         let snapshot = &verifier.workshop.snapshot;
         let held_out = verifier.held_out.as_ref().map(HeldOut::tree).transpose()?;
@@ -213,23 +211,6 @@ impl Settings {
             watch,
             say,
         })
-    }
-
-    /// Fails when proposers can see what is to be hidden from them.
-    fn check_hidden(&self, place: &Path, base: &Snapshot) -> Result<()> {
-        let source = self.source_folder().and_then(|source| source.canonicalize().ok());
-        let top = source.map(|source| {
-            let found = git2::Repository::discover(&source).ok().filter(|_| !self.plain);
-            let top = found.and_then(|found| found.workdir().map(Path::to_owned));
-            top.unwrap_or(source)
-        });
-        let inside = top.and_then(|top| Some(place.canonicalize().ok()?.strip_prefix(top).ok()?.to_owned()));
-        if let Some(inside) = inside {
-            let seen = base.paths()?.iter().any(|path| Path::new(path.as_str()).starts_with(&inside));
-            let advice = "is part of the repository, where proposers see it; keep it elsewhere";
-            ensure!(!seen, Usage(format!("{} {advice}", place.display())));
-        }
-        Ok(())
     }
 
     fn proposer(&self, tier: usize, records: &[Record]) -> Result<Box<dyn Proposer>> {
@@ -311,34 +292,6 @@ pub fn proposer(model: &str, last: bool, answered: usize, of: &Proposing) -> Res
     settings.max_output = by.max_output;
     settings.price = by.price.as_deref().map(price).transpose()?;
     Ok(Box::new(Llm::new(settings, &Prices::load(harness)?).map_err(usage)?))
-}
-
-/// The oracles in files.
-pub fn oracles(files: &[PathBuf], here: &Path) -> Result<Vec<Oracle>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Oracles {
-        oracle: Vec<Oracle>,
-    }
-    let mut oracles = Vec::new();
-    for file in files {
-        let text = std::fs::read_to_string(here.join(file));
-        let text = text.with_context(|| format!("failed to read {}", file.display())).map_err(usage)?;
-        let read: Result<Oracles, _> = toml::from_str(&text);
-        oracles.extend(
-            read.with_context(|| format!("{} holds no oracles", file.display())).map_err(usage)?.oracle,
-        );
-    }
-    Ok(oracles)
-}
-
-/// The held-out tests in a folder.
-pub fn held_out(folder: &Path) -> Result<HeldOut> {
-    let held_out = verify::read_held_out(folder)
-        .with_context(|| format!("failed to read the held-out files in {}", folder.display()))
-        .map_err(usage)?;
-    ensure!(!held_out.files.is_empty(), Usage(format!("{} holds no files", folder.display())));
-    Ok(held_out)
 }
 
 /// Takes a task's source, finds its suites, and is ready to judge.
@@ -444,6 +397,14 @@ pub fn read_task(args: &TaskArgs, here: &Path) -> Result<(Task, PathBuf, bool)> 
     ensure!(
         task.regreen == task::FORMAT,
         Usage(format!("{} has format {}; this regreen reads {}", file.display(), task.regreen, task::FORMAT))
+    );
+    ensure!(
+        !task.shows_oracles(&file, &folder),
+        Usage(format!(
+            "{} is part of the source and its [[oracle]] tables with it, where everybody sees them; keep them in a \
+             file elsewhere and name it with --oracle",
+            file.display()
+        ))
     );
     if args.task.is_none() {
         // A task.toml that was found in a repository, not named by the user, may lower limits and not raise them.

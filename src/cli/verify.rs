@@ -124,12 +124,12 @@ fn opened(
         // Where the source is, and what the oracles ask, is not in a receipt.
         task = Task { source: task.source, oracle: task.oracle, ..earlier.task.clone() };
     }
-    task.oracle.extend(settings::oracles(&args.hidden.oracle, here)?);
+    task.oracle.extend(args.hidden.oracles(here)?);
     settings::merge(&mut task, &args.on)?;
     let mut verifier = settings::verifier(task, &beside, plain, &args.on, &args.common, say)?;
-    if let Some(folder) = &args.hidden.held_out {
-        verifier.held_out = Some(settings::held_out(&here.join(folder))?);
-    }
+    let source = beside.join(&verifier.task.source.path);
+    args.hidden.check(here, &source, plain, &verifier.workshop.snapshot)?;
+    verifier.held_out = args.hidden.held_out(here)?;
     Ok(verifier)
 }
 

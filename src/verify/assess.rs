@@ -139,8 +139,9 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
     let lowered = evidence.layers.iter().filter(|layer| match layer.name {
         // One reason is enough: no control can run without an attested run.
         LayerName::Poison | LayerName::Perturb | LayerName::Alias if unattested => false,
-        LayerName::HeldOut | LayerName::Oracle => false,
-        LayerName::Static | LayerName::Delivered => layer.result == LayerResult::Flagged,
+        LayerName::HeldOut => false,
+        // It is flagged where one was given and not all of it was asked.
+        LayerName::Oracle | LayerName::Static | LayerName::Delivered => layer.result == LayerResult::Flagged,
         _ => layer.result == LayerResult::NotRun,
     });
     caveats.extend(lowered.map(|layer| format!("{}: {}", layer.name, layer.detail)));

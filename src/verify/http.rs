@@ -36,8 +36,8 @@ pub(super) fn request(request: &Request, port: u16) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The answer in what a server said; `None` when that is no HTTP, or cut short.
-pub(super) fn response(mut said: &[u8]) -> Option<Response> {
+/// The answer in what a server said to this method; `None` when that is no HTTP, or cut short.
+pub(super) fn response(method: &str, mut said: &[u8]) -> Option<Response> {
     loop {
         let end = said.windows(4).position(|window| window == b"\r\n\r\n")?;
         let (head, body) = (std::str::from_utf8(&said[..end]).ok()?, &said[end + 4..]);
@@ -54,7 +54,10 @@ pub(super) fn response(mut said: &[u8]) -> Option<Response> {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        return Some(Response { status, body: whole(&headers, body)?, headers });
+        // These promise a body that does not come.
+        let bare = method == "HEAD" || status == 204 || status == 304;
+        let body = if bare { Vec::new() } else { whole(&headers, body)? };
+        return Some(Response { status, headers, body });
     }
 }
 
@@ -65,9 +68,8 @@ fn whole(headers: &[(String, String)], body: &[u8]) -> Option<Vec<u8>> {
         return dechunked(body);
     }
     match value("content-length").and_then(|length| length.parse::<usize>().ok()) {
-        // An answer to HEAD promises a body that does not come.
-        Some(length) if !body.is_empty() => Some(body.get(..length)?.to_vec()),
-        _ => Some(body.to_vec()),
+        Some(length) => Some(body.get(..length)?.to_vec()),
+        None => Some(body.to_vec()),
     }
 }
 
@@ -114,7 +116,7 @@ mod tests {
     #[test]
     fn an_answer_is_read_whole_or_not_at_all() {
         let check = |said: &str, expected: Option<(i32, &str)>| {
-            let read = response(said.as_bytes());
+            let read = response("GET", said.as_bytes());
             let read = read.map(|read| (read.status, String::from_utf8(read.body).unwrap()));
             assert_eq!(read, expected.map(|(status, body)| (status, body.to_owned())), "{said}");
         };
@@ -123,6 +125,8 @@ mod tests {
         check("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\r\nx", Some((201, "x")));
         check("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello", Some((200, "he")));
         check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello", None);
+        check("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", None);
+        check("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", Some((304, "")));
         check(
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2;x\r\nlo\r\n0\r\n\r\n",
             Some((200, "hello")),
@@ -131,5 +135,7 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhe", None);
         check("hello", None);
         check("HTTP/1.0 two hundred\r\n\r\n", None);
+        let head = response("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n");
+        assert_eq!(head.map(|head| head.status), Some(200));
     }
 }

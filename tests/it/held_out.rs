@@ -204,7 +204,7 @@ fn held_out_tests_that_proposers_can_see_or_no_runner_finds_are_refused() {
     let place = Place::new(&[RIGHT]);
     let model = format!("replay:{}", place.path("replies").display());
     place.write("repository/secret/test_more.py", "");
-    expect(&place.fix(&model, "repository/secret"), 2, "where proposers see it");
+    expect(&place.fix(&model, "repository/secret"), 2, "where everybody sees it");
     place.write("elsewhere/notes.txt", "no test");
     expect(&place.fix(&model, "elsewhere"), 4, "finds no test in the held-out files");
     expect(&place.fix(&model, "nowhere"), 2, "failed to read the held-out files");

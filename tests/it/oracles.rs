@@ -146,7 +146,8 @@ fn a_server_that_ends_hangs_or_listens_elsewhere_answers_nothing() {
     let all = "4 of 4 black-box questions answered wrongly";
     let dead = "raise SystemExit(0)\n";
     let hangs = "import socket, time\ns = socket.create_server(('127.0.0.1', 8080))\nwhile True: s.accept(); time.sleep(60)\n";
-    let forger = "import os\nos.write(1, b'{\"Ok\":[72]}\\n' * 9)\n";
+    let forger = "import os\nsaid = b'HTTP/1.0 200 OK\\r\\n\\r\\n{\"asked\": 1}'.hex()\n\
+                  os.write(1, b'{\"question\": 0, \"answer\": {\"Ok\": \"%s\"}}\\n' % said.encode())\n";
     for server in [dead, hangs, forger, &PYTHON.replace("8080", "8081")] {
         place.write("repository/shop.py", &format!("def total(order):\n    return {RIGHT}\n"));
         place.write("repository/test.sh", "! grep -q old serve.py\n");
@@ -190,7 +191,7 @@ fn what_must_not_change_is_asked_of_the_base() {
 }
 
 #[test]
-fn oracles_that_make_no_sense_or_lie_in_the_open_are_refused() {
+fn oracles_that_make_no_sense_are_refused() {
     let place = Place::shop();
     let check = |oracle: &str, message: &str| {
         let (status, said) = place.total(RIGHT, oracle);
@@ -206,13 +207,80 @@ fn oracles_that_make_no_sense_or_lie_in_the_open_are_refused() {
     check(&with("case = [{ matches = \"(\" }]"), "regex");
     check(&with("same_as_base = true\ncase = [{ stdout = \"x\" }]"), "the base says");
     check("nothing = 1", "holds no oracles");
+}
+
+#[test]
+fn oracles_and_held_out_tests_that_lie_in_the_open_are_refused() {
+    let place = Place::shop();
+    place.total(RIGHT, ORACLE);
+    let refused = |words: &[&str], file: &str| {
+        let mut command = regreen_command();
+        command.args(words).args(["--cache", "cache"]).current_dir(place.folder.path());
+        let finished = command.output().unwrap();
+        let said = String::from_utf8_lossy(&finished.stderr).into_owned();
+        assert!(finished.status.code() == Some(2) && said.contains(file), "{words:?}: {said}");
+        assert!(said.contains("where everybody sees"), "{words:?}: {said}");
+    };
+    let fix = ["fix", "repository", "--test-cmd", "sh test.sh", "--model", "repair", "--out", "runs"];
+    let verify = ["verify", "repository", "--test-cmd", "sh test.sh", "--patch", "given.patch"];
     place.write("repository/oracle.toml", ORACLE);
+    place.write("repository/hidden/test_more.py", "");
+    for words in [&fix[..], &verify] {
+        refused(&[words, &["--oracle", "repository/oracle.toml"]].concat(), "oracle.toml");
+        refused(&[words, &["--held-out", "repository/hidden"]].concat(), "hidden");
+    }
+    let task = format!("regreen = 1\ntest_cmd = [\"sh\", \"test.sh\"]\n{ORACLE}");
+    place.write("repository/task.toml", &task);
+    refused(&["check", "repository"], "task.toml");
+    refused(&["verify", "repository", "--patch", "given.patch"], "task.toml");
+    refused(&["verify", "--task", "repository/task.toml", "--patch", "given.patch"], "task.toml");
+    // Beside the source it is out of everybody's sight.
+    fs::remove_file(place.path("repository/task.toml")).unwrap();
+    place.write("task.toml", &task.replace("test_cmd", "source = { path = \"repository\" }\ntest_cmd"));
     let mut command = regreen_command();
-    command.args(["fix", "repository", "--test-cmd", "sh test.sh", "--model", "repair", "--cache", "cache"]);
-    command.args(["--out", "runs", "--oracle", "repository/oracle.toml"]);
+    command.args(["verify", "--task", "task.toml", "--patch", "given.patch", "--cache", "cache"]);
     let finished = command.current_dir(place.folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&finished.stderr).into_owned();
-    assert!(finished.status.code() == Some(2) && said.contains("where proposers see it"), "{said}");
+    assert!(finished.status.success() && said.contains("Verdict: solved (L5)"), "{said}");
+}
+
+#[test]
+fn an_oracle_that_cannot_be_asked_keeps_no_other_from_it_and_is_told() {
+    let place = Place::shop();
+    let landlock = ["--sandbox", "landlock", "--mutants", "0"];
+    let right = format!("def total(order):\n    return {RIGHT}\n");
+    let left = "1 oracle was not asked: a server can be asked in the namespaces sandbox only";
+    let (status, said) = place.verify("shop.py", &right, ORACLE, &landlock);
+    assert!(status == 0 && said.contains(&format!("- black-box oracles: {left}")), "{said}");
+    let total = "[[oracle]]\nargv = [\"python3\", \"-c\", \"import shop; \
+                 print(shop.total([{'price': 3, 'count': 5}]))\"]\ncase = [{ stdout = \"15\" }]\n";
+    let both = format!("{ORACLE}\n{total}");
+    let (status, said) = place.verify("shop.py", &right, &both, &landlock);
+    assert!(status == 0 && said.contains("Verdict: passes-visible"), "{said}");
+    assert!(said.contains(&format!("1 black-box question answered rightly; {left}")), "{said}");
+    let (status, said) = place.verify("shop.py", "def total(order):\n    return 6\n", &both, &landlock);
+    assert!(status == 1 && said.contains("1 of 1 black-box question answered wrongly"), "{said}");
+}
+
+#[test]
+fn a_base_that_does_not_answer_shows_nothing() {
+    let place =
+        Place::new(&[("serve.py", "raise SystemExit(0)\n"), ("test.sh", "grep -q mended serve.py\n")]);
+    let same = "[[oracle]]\nargv = [\"python3\", \"serve.py\"]\nport = 8080\nseconds = 2\nsame_as_base = true\n\
+                case = [{ request = { path = \"/\" } }]\n";
+    let (status, said) = place.verify("serve.py", "raise SystemExit(0)  # mended\n", same, &[]);
+    assert!(status == 0 && said.contains("- black-box oracles: no question was decided"), "{said}");
+}
+
+#[test]
+fn an_answer_that_is_too_long_to_compare_is_none() {
+    let place = Place::new(&[("say.py", "print('old')\n"), ("test.sh", "! grep -q old say.py\n")]);
+    let oracle = "[[oracle]]\nargv = [\"python3\", \"say.py\"]\ncase = [{ matches = \"^x\" }]\n";
+    let says = |n: usize| format!("print('x' * {n})\n");
+    let (status, said) = place.verify("say.py", &says(1 << 19), oracle, &[]);
+    assert!(status == 0, "{said}");
+    let (status, said) = place.verify("say.py", &says(1 << 20), oracle, &[]);
+    assert!(status == 1 && said.contains("1 of 1 black-box question answered wrongly"), "{said}");
 }
 
 #[test]

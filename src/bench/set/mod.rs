@@ -174,6 +174,11 @@ fn folder_task(place: &Path) -> Result<Task> {
         task.regreen,
         task::FORMAT
     );
+    ensure!(
+        !task.shows_oracles(&place.join("task.toml"), place),
+        "{} is part of the source and its [[oracle]] tables with it, where everybody sees them",
+        place.join("task.toml").display()
+    );
     Ok(task)
 }
 
