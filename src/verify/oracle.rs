@@ -89,8 +89,8 @@ impl Judging<'_> {
             return Ok(Finding::red(plain(FailureKind::HeldOutFails, summary)));
         }
         if tally.expected + tally.same == 0 {
-            let nothing = Some("no question was decided: the base has no steady answer".to_owned());
-            let said: Vec<String> = nothing.into_iter().chain(left).collect();
+            let nothing = "no question was decided: the base has no steady answer".to_owned();
+            let said: Vec<String> = std::iter::once(nothing).chain(left).collect();
             return Ok(Finding::Flagged(said.join("; ")));
         }
         if tally.expected > 0 && left.is_none() {
@@ -206,7 +206,7 @@ impl Judging<'_> {
             let Some((answer, case)) = answers.get_mut(said.question).zip(cases.get(said.question)) else {
                 return;
             };
-            let method = case.request.as_ref().map_or("GET", |request| &request.method);
+            let method = case.request.as_ref().map_or("GET", |request| request.method.as_str());
             if let Some(response) = said.bytes().and_then(|bytes| http::response(method, &bytes)) {
                 *answer = Answer {
                     status: Some(response.status),
