@@ -187,14 +187,14 @@ mod tests {
         let server = std::net::TcpListener::bind("127.0.0.1:0")?;
         let place = server.local_addr()?;
         let (done, wait) = std::sync::mpsc::channel::<()>();
-        let served = std::thread::spawn(move || {
+        let thread = std::thread::spawn(move || {
             let (mut stream, _) = server.accept().unwrap();
             stream.write_all(said.as_bytes()).unwrap();
             let _ = wait.recv();
         });
         let heard = exchange(place, request.as_bytes(), Instant::now() + Duration::from_secs(seconds));
         drop(done);
-        served.join().unwrap();
+        thread.join().unwrap();
         heard
     }
 
