@@ -12,7 +12,7 @@ from importlib import metadata
 
 import pytest
 from _pytest.assertion import rewrite
-from regreen_beacons import Beacons, Originals, install, watch
+from regreen_beacons import Beacons, Originals, install, packages_of, watch
 from regreen_pytest import Recorder, files_of
 from regreen_records import import_path
 
@@ -74,16 +74,21 @@ class Witness(Recorder):
         self.items = {}
         self.raw = {}
         self.status = None
+        self.settle = None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_load_initial_conftests(self):
+    def pytest_load_initial_conftests(self, early_config):
         # Plug-ins are loaded, and nothing of the tree that the base does not name as one.
         self.originals.take()
+        registered = early_config.pluginmanager.get_plugins
+        self.settle = lambda: self.originals.settle(self.finder.is_ours, lambda: packages_of(registered()))
+        self.finder.before_product = self.settle
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
         metadata.distributions = getattr(metadata.distributions, "func", metadata.distributions)
-        self.originals.adopt(self.finder.is_ours)
+        self.settle()
+        self.originals.adopt()
         self.functions = session.config.getini("python_functions")
         self.finder.rewriting = lambda name, path: self.rewriting(session.config, name, path)
         # pytest put its own finder first; it still says which modules are rewritten, ours does it.

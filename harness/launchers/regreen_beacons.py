@@ -209,6 +209,8 @@ class Finder:
         self.own = own
         # Set by a runner that rewrites assertions: a function of name and path that gives the rewriting.
         self.rewriting = lambda name, path: None
+        # Called before the first file of the tree that is no test is loaded.
+        self.before_product = lambda: None
         self.find = importlib.machinery.PathFinder.find_spec
 
     def find_spec(self, name, path=None, target=None):
@@ -226,7 +228,17 @@ class Finder:
             spec.loader = Loader(name, spec.origin, self.beacons, self.rewriting(name, path))
             spec.cached = None
             return spec
+        if self.may_be_product(name, origin):
+            before, self.before_product = self.before_product, lambda: None
+            before()
         return None
+
+    def may_be_product(self, name, origin):
+        if origin is not None:
+            return self.is_ours(origin) and origin not in self.beacons.known
+        # An editable install leads to the tree by a finder of its own.
+        ours = name.partition(".")[0] not in STANDARD
+        return ours and any("__editable__" in str(getattr(each, "__module__", "")) for each in sys.meta_path)
 
 
 def install(beacons, assignment):
@@ -260,6 +272,11 @@ REPLACED = {"_getini_unknown_type"}
 SLICE = 150
 # Whose trace functions only count lines.
 MEASURING = {"coverage"}
+# What a type has that is not made by Python code.
+HEAP_TYPE = 1 << 9
+# Numbers that sys.monitoring has for tools.
+TOOLS = 6
+STANDARD = {*getattr(sys, "stdlib_module_names", ()), *sys.builtin_module_names}
 
 
 class Originals:
@@ -275,6 +292,12 @@ class Originals:
         self.next = 0
         self.code_of, self.resolve = code_of, resolve
         self.tracers = (sys.gettrace, sys.getprofile)
+        monitoring = getattr(sys, "monitoring", None)
+        self.tool = monitoring.get_tool if monitoring is not None else lambda number: None
+        self.tools = [self.tool(number) for number in range(TOOLS)]
+        self.measuring = set()
+        # By the key of what they may replace: codes of plug-ins, once product code may have been loaded.
+        self.plugins = None
         self.take()
 
     def take(self):
@@ -287,15 +310,39 @@ class Originals:
             if key not in REPLACED
         ]
 
-    def adopt(self, is_ours):
-        """Takes over what plug-ins replaced while they were set up, if the files of that code are not the tree's."""
+    def settle(self, is_ours, plugins):
+        """Takes over what was replaced by code that is not the tree's, while nothing of the product is loaded. Later
+        it is only believed of functions that plug-ins have now, and that replace what their own code speaks of.
+        """
+        if self.plugins is not None:
+            return
+        self.replace(lambda key, made: not is_ours(os.path.realpath(made.co_filename)))
+        self.plugins, keys = {}, {key for _, _, key, _, _ in self.parts}
+        for plugin in plugins():
+            if not is_ours(file_of(plugin)):
+                codes = list(codes_of(plugin))
+                for key in keys.intersection(word for code in codes for word in words_of(code)):
+                    self.plugins.setdefault(key, []).append(codes)
+        self.tools = [self.tool(number) for number in range(TOOLS)]
+        self.measuring = {
+            kind
+            for module in modules_of(MEASURING)
+            if not is_ours(file_of(module))
+            for kind in list(vars(module).values())
+            if issubclass(type(kind), type)
+        }
 
+    def adopt(self):
+        """Takes over what plug-ins replaced since."""
+        self.replace(lambda key, made: any(made is code for codes in self.plugins.get(key, ()) for code in codes))
+
+    def replace(self, may):
         def as_now(part):
             name, owner, key, value, code = part
             now = owner.get(key)
             made = code_of(now)
-            foreign = made is not None and not is_ours(os.path.realpath(made.co_filename))
-            return (name, owner, key, now, made) if now is not value and foreign else part
+            taken = now is not value and made is not None and may(key, made)
+            return (name, owner, key, now, made) if taken else part
 
         self.parts = [as_now(part) for part in self.parts]
 
@@ -321,8 +368,16 @@ class Originals:
                 yield "the launcher"
         for tracer in self.tracers:
             watcher = tracer()
-            if watcher is not None and type(watcher).__module__.split(".")[0] not in MEASURING:
+            if watcher is not None and not self.is_measuring(type(watcher)):
                 yield f"sys.{tracer.__name__}"
+        if any(self.tool(number) not in (None, tool) for number, tool in enumerate(self.tools)):
+            yield "sys.monitoring"
+
+    def is_measuring(self, kind):
+        """Whether a tracer is coverage's own: known before the product was, or made by no Python code."""
+        return kind in self.measuring or (
+            not kind.__flags__ & HEAP_TYPE and kind.__module__.partition(".")[0] in MEASURING
+        )
 
 
 def is_watched(module):
@@ -334,15 +389,50 @@ def is_watched(module):
 def parts_of(module, found):
     """The functions of a module and the methods of its classes: name, owner, key, value."""
     for key, value in list(vars(found).items()):
-        if getattr(value, "__module__", None) != module:
+        # Their real types: some things stand in for others, and mind being asked.
+        function, kind = type(value) is types.FunctionType, issubclass(type(value), type)
+        if not (function or kind) or getattr(value, "__module__", None) != module:
             continue
-        if isinstance(value, types.FunctionType):
+        if function:
             yield f"{module}.{key}", found, key, value
-        elif isinstance(value, type):
+        else:
             yield f"{module}.{key}", found, key, value
             for name, method in list(vars(value).items()):
                 if isinstance(method, (types.FunctionType, classmethod, staticmethod, property)):
                     yield f"{module}.{key}.{name}", value, name, method
+
+
+def file_of(module):
+    return os.path.realpath(getattr(module, "__file__", None) or os.devnull)
+
+
+def packages_of(plugins):
+    """The modules of plug-ins that are installed, the runner's own apart."""
+    names = {plugin.__name__.partition(".")[0] for plugin in plugins if type(plugin) is types.ModuleType}
+    return modules_of(names.difference(WATCHED))
+
+
+def modules_of(packages):
+    """What is loaded of packages."""
+    return [
+        found
+        for name, found in list(sys.modules.items())
+        if name.partition(".")[0] in packages and issubclass(type(found), types.ModuleType)
+    ]
+
+
+def codes_of(module):
+    """The codes of a module's functions, with those of the functions in them."""
+    left = [code_of(value) for _, _, _, value in parts_of(module.__name__, module)]
+    while left:
+        code = left.pop()
+        if isinstance(code, types.CodeType):
+            yield code
+            left.extend(code.co_consts)
+
+
+def words_of(code):
+    return (*code.co_names, *(text for text in code.co_consts if isinstance(text, str)))
 
 
 def code_of(function):

@@ -42,7 +42,7 @@ pub type Lines = BTreeMap<RepoPath, BTreeSet<u32>>;
 pub struct Bounds {
     /// Mutants that are tried; 0 means that nothing is measured.
     pub mutants: usize,
-    /// Wall time after which no further one is.
+    /// Wall time after which nothing is run; what runs then is ended and says nothing.
     pub time: Duration,
 }
 
@@ -144,18 +144,24 @@ async fn asked(question: &Question<'_>, start: Instant, say: Say<'_>) -> Result<
         "nothing on these lines can be changed a little and wrongly here".clone_into(&mut strength.note);
         return Ok(strength);
     }
+    let end = start + question.bounds.time;
+    let slow = question.baseline.run.seconds > question.bounds.time.as_secs_f64();
     say("measuring the tests: without a change");
     let before = Instant::now();
-    let reference = question.verifier.try_tests(question.tree, None).await?;
-    let once = before.elapsed();
+    // Dropping a run ends its box.
+    let reference = run::within(end, question.verifier.try_tests(question.tree, None));
+    let Some(reference) = (if slow { None } else { reference.await }) else {
+        "a run of the tests takes longer than measuring may".clone_into(&mut strength.note);
+        return Ok(strength);
+    };
+    let (reference, once) = (reference?, before.elapsed());
     let required = passing(question.baseline, &reference);
     if required.is_empty() {
         "no test passes that a mutant could break".clone_into(&mut strength.note);
         return Ok(strength);
     }
-    let covered = coverage(question, &required).await?;
+    let covered = run::within(end, coverage(question, &required)).await.transpose()?.flatten();
     strength.uncovered = covered.as_ref().map(|covered| uncovered(&code, covered));
-    let end = start + question.bounds.time;
     let trial = run::Trial { question, sources: &sources, required: &required, once, end };
     let fates = trial.run(&mutations, say).await?;
     tally(&mut strength, &mutations, &fates, &sources);

@@ -43,8 +43,13 @@ pub struct Trial<'a> {
     pub required: &'a BTreeSet<TestId>,
     /// How long they took.
     pub once: Duration,
-    /// When no further mutant is begun.
+    /// When nothing runs any more.
     pub end: Instant,
+}
+
+/// What comes of something before `end`, if anything does; what is dropped ends its box.
+pub async fn within<T>(end: Instant, what: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout_at(end.into(), what).await.ok()
 }
 
 impl Trial<'_> {
@@ -55,7 +60,7 @@ impl Trial<'_> {
         if let [suite] = self.question.verifier.suites.as_slice() {
             say(&format!("measuring the tests: {}", count(mutations.len(), "small change")));
             if suite.profile.warm.is_empty() {
-                fates = self.as_variants(suite, mutations, say).await?;
+                self.as_variants(suite, mutations, &mut fates, say).await?;
             } else {
                 fates = self.warm(suite, mutations).await?;
             }
@@ -68,7 +73,8 @@ impl Trial<'_> {
                 break;
             }
             say(&format!("measuring the tests: change {} of {}", number + 1, mutations.len()));
-            fates.insert(number, self.alone(mutation).await?);
+            let Some(fate) = within(self.end, self.alone(mutation)).await else { break };
+            fates.insert(number, fate?);
         }
         Ok(fates)
     }
@@ -79,7 +85,6 @@ impl Trial<'_> {
             return Ok(Fate::Unbuilt);
         };
         let patch = mutated(self.question.tree, source, mutation.text.clone());
-        // Dropping the run ends its box.
         let longest = self.once * 5 + Duration::from_secs(10);
         match tokio::time::timeout(longest, self.question.verifier.try_tests(&patch, None)).await {
             Err(_) => Ok(Fate::Killed),
@@ -152,36 +157,36 @@ impl Trial<'_> {
         &self,
         suite: &Suite,
         mutations: &[Mutation],
+        fates: &mut BTreeMap<usize, Fate>,
         say: Say<'_>,
-    ) -> Result<BTreeMap<usize, Fate>> {
-        let mut fates = BTreeMap::new();
+    ) -> Result<()> {
         let fits = |mutation: &Mutation| {
             self.sources
                 .iter()
                 .any(|source| source.path == mutation.path && variants::fits(source, &mutation.edit))
         };
         let mut alive: BTreeSet<usize> = (0..mutations.len()).filter(|at| fits(&mutations[*at])).collect();
-        let Some(built) = self.build_variants(suite, mutations, &mut alive, &mut fates).await? else {
-            return Ok(BTreeMap::new());
-        };
+        let mut unbuilt = BTreeMap::new();
+        let build = self.build_variants(suite, mutations, &mut alive, &mut unbuilt);
+        let Some(built) = within(self.end, build).await.transpose()?.flatten() else { return Ok(()) };
         let seconds = self.once.as_secs() * 5 + 10;
         let run = async |number: usize| {
             let env = [(VARIABLE, number.to_string())];
-            self.question.verifier.run_built(&built, suite, None, &env, seconds).await
+            let run = self.question.verifier.run_built(&built, suite, None, &env, seconds);
+            within(self.end, run).await.transpose()
         };
-        if self.fate(&run(0).await?, Some(suite)) != Fate::Lived {
-            return Ok(BTreeMap::new());
+        if !run(0).await?.is_some_and(|run| self.fate(&run, Some(suite)) == Fate::Lived) {
+            return Ok(());
         }
+        fates.extend(unbuilt);
         for (tried, number) in alive.iter().enumerate() {
-            if Instant::now() >= self.end {
-                break;
-            }
             say(&format!("measuring the tests: change {} of {}", tried + 1, alive.len()));
+            let Some(run) = run(number + 1).await? else { break };
             // What is built is built: a run without a result was ended by the mutant.
-            let run = TestRun { built: true, ..run(number + 1).await? };
+            let run = TestRun { built: true, ..run };
             fates.insert(*number, self.fate(&run, Some(suite)));
         }
-        Ok(fates)
+        Ok(())
     }
 
     /// Builds variants, without those that do not compile.
@@ -194,7 +199,7 @@ impl Trial<'_> {
     ) -> Result<Option<Built>> {
         let env = variants::environment(self.sources);
         for _ in 0..BUILDS {
-            if alive.is_empty() || Instant::now() >= self.end {
+            if alive.is_empty() {
                 return Ok(None);
             }
             let edits: Vec<variants::Numbered<'_>> =

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::patch::Patch;
+use super::attest::language;
+use super::inline::VITEST;
+use crate::patch::{File, Patch};
 use crate::verdict::{
     Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId,
     TestResult, TestRun,
@@ -145,7 +147,7 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
         _ => layer.result == LayerResult::NotRun,
     });
     caveats.extend(lowered.map(|layer| format!("{}: {}", layer.name, layer.detail)));
-    caveats.extend(candidate.paths().filter_map(|path| mixed(path.as_str())));
+    caveats.extend(candidate.0.iter().filter_map(|(path, after)| mixed(path.as_str(), after.as_ref())));
     if baseline.guards.is_empty() {
         caveats.push("no test passed on the base, so nothing guards what worked before".to_owned());
     }
@@ -171,11 +173,25 @@ pub(super) fn caveats(baseline: &Baseline, evidence: &Evidence, candidate: &Patc
 const MANIFESTS: [&str; 4] = ["pom.xml", "build.gradle", "build.gradle.kts", "CMakeLists.txt"];
 
 /// What a changed file leaves unproven because tests or their configuration stand in it beside product code.
-fn mixed(path: &str) -> Option<String> {
+fn mixed(path: &str, after: Option<&File>) -> Option<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
-    MANIFESTS
-        .contains(&name)
-        .then(|| format!("{path} also configures tests, and was taken from the candidate: read that change"))
+    if MANIFESTS.contains(&name) {
+        return Some(format!(
+            "{path} also configures tests, and was taken from the candidate: read that change"
+        ));
+    }
+    let text = after.map(|file| String::from_utf8_lossy(&file.content)).unwrap_or_default();
+    let ending = name.rsplit('.').next().unwrap_or_default();
+    let examples = text.contains(">>>");
+    if ending == "py" && examples && ["__doc__", "__test__"].iter().any(|word| text.contains(word)) {
+        return Some(format!("{path} may change its doctests when it is loaded: read that change"));
+    }
+    // Tests in files that can be read by syntax are the base's: those are put together from both.
+    let unread = examples && !["py", "rs"].contains(&ending) && language(path).is_none()
+        || text.contains(VITEST) && language(path).is_none();
+    unread.then(|| {
+        format!("{path} may hold tests beside product code, and was taken from the candidate as a whole")
+    })
 }
 
 #[cfg(test)]
@@ -201,6 +217,19 @@ mod tests {
             ..Baseline::default()
         };
         assert_eq!(assess(&baseline, run).map(|failure| failure.kind), expected, "{run:?}");
+    }
+
+    #[test]
+    fn a_file_whose_tests_are_the_patchs_is_told_of() {
+        let told = |path: &str, text: &str| mixed(path, Some(&File::plain(text.to_owned()))).is_some();
+        let vitest = "if (import.meta.vitest) {}";
+        for (path, text) in [("README.md", ">>> f(1)\n2\n"), ("a.vue", vitest), ("pom.xml", "")] {
+            assert!(told(path, text), "{path}");
+        }
+        assert!(told("a.py", "\"\"\"\n>>> 1\n\"\"\"\nf.__doc__ = ''\n"));
+        for (path, text) in [("a.py", ">>> 1"), ("a.ts", vitest), ("a.rs", ">>> 1"), ("a.md", "text")] {
+            assert!(!told(path, text), "{path}");
+        }
     }
 
     #[test]

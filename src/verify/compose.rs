@@ -93,11 +93,17 @@ impl Verifier {
     /// A product file of a language whose tests may stand in it, with those of the base.
     fn inline(&self, path: &RepoPath, before: Option<&File>, after: Option<&File>) -> Result<Inline> {
         let read = |file: Option<&File>| file.and_then(|file| text(file.clone()).ok());
-        let (Some(old), Some(new)) = (read(before), read(after)) else { return Ok(Inline::Same) };
-        if ends_with(path, "py") && old.contains(">>>") && self.runs_doctests()? {
+        let Some(old) = read(before) else { return Ok(Inline::Same) };
+        let doctests = ends_with(path, "py") && old.contains(">>>") && self.runs_doctests()?;
+        let Some(new) = read(after) else {
+            let lost = after.is_some() && (doctests || old.contains(inline::VITEST));
+            let why = || Inline::Lost("its tests cannot be read".to_owned());
+            return Ok(if lost { why() } else { Inline::Same });
+        };
+        if doctests {
             return Ok(inline::python(&old, &new));
         }
-        if !(old.contains("import.meta.vitest") || new.contains("import.meta.vitest")) {
+        if !(old.contains(inline::VITEST) || new.contains(inline::VITEST)) {
             return Ok(Inline::Same);
         }
         Ok(inline::script(path.as_str(), &old, &new))

@@ -2,12 +2,15 @@
 //! any other: a patch's edits of them are left out, in the file that it delivers. Rust's are seen to by
 //! [`crate::toolchain::splice`], by syntax.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use tree_sitter::{Language, Node, Parser, Tree};
 
 use super::attest::language;
+
+/// What stands in every file with in-source tests.
+pub(super) const VITEST: &str = "import.meta.vitest";
 
 /// A patched file with the tests of the base.
 #[derive(Debug, PartialEq)]
@@ -22,31 +25,53 @@ pub(super) enum Inline {
 
 /// A Python file: each docstring with examples is the base's, unless it only adds examples at its end.
 pub(super) fn python(base: &str, patched: &str) -> Inline {
-    let (old, new) = (docstrings(base), docstrings(patched));
+    let (Some(old), Some(new)) = (docstrings(base), docstrings(patched)) else {
+        let same = examples(base) == examples(patched);
+        return if same { Inline::Same } else { Inline::Lost("its doctests cannot be read".to_owned()) };
+    };
     let mut edits = Vec::new();
     for (owner, before) in &old {
-        let wanted = before.text.map(examples).unwrap_or_default();
-        // What is gone is missing from the results, and no pass.
-        let Some(after) = new.get(owner).filter(|_| !wanted.is_empty()) else { continue };
-        if after.text.map(examples).unwrap_or_default().starts_with(&wanted) {
-            continue;
+        let now = new.get(owner).map(Vec::as_slice).unwrap_or_default();
+        let mut kept = BTreeSet::new();
+        for (at, one) in before.iter().enumerate().filter(|(_, one)| !one.examples.is_empty()) {
+            let free = |other: &usize| !kept.contains(other);
+            if let Some(found) = (0..now.len()).filter(free).find(|other| now[*other].keeps(one)) {
+                kept.insert(found);
+                continue;
+            }
+            let place = if now.len() == before.len() { Some(at) } else { now.len().checked_sub(1) };
+            if let Some(place) = place.filter(free) {
+                kept.insert(place);
+                edits.push(now[place].put(one));
+                continue;
+            }
+            let moved = |(name, all): (&String, &Vec<Docstring<'_>>)| {
+                !old.contains_key(name) && all.iter().any(|other| other.keeps(one))
+            };
+            if !new.iter().any(moved) {
+                return Inline::Lost(format!("the examples of {} are gone", shown(owner)));
+            }
         }
-        let docstring = before.text.unwrap_or_default();
-        edits.push((
-            after.range.clone(),
-            match after.text {
-                Some(_) => docstring.to_owned(),
-                None => format!("{docstring}\n{}", after.indent),
-            },
-        ));
+        // What is defined last is what its name means.
+        let last = before.last().is_some_and(|one| !one.examples.is_empty());
+        if last && now.len() > before.len() && !kept.contains(&(now.len() - 1)) {
+            return Inline::Lost(format!("{} is defined again, without its examples", shown(owner)));
+        }
     }
     if edits.is_empty() { Inline::Same } else { Inline::PutBack(apply(patched, edits)) }
 }
 
+fn shown(owner: &str) -> &str {
+    if owner.is_empty() { "the module" } else { owner.trim_start_matches('.') }
+}
+
 /// A JavaScript or TypeScript file: its blocks of tests are the base's.
 pub(super) fn script(path: &str, base: &str, patched: &str) -> Inline {
-    let (Some(old), Some(new)) = (blocks(path, base), blocks(path, patched)) else {
-        return Inline::Same;
+    let Some(language) = language(path) else { return Inline::Same };
+    let (Some(old), Some(new)) = (blocks(&language, base), blocks(&language, patched)) else {
+        let tests = |text: &str| text.find(VITEST).map(|at| text[at..].to_owned());
+        let same = tests(base) == tests(patched);
+        return if same { Inline::Same } else { Inline::Lost("its tests cannot be read".to_owned()) };
     };
     let texts = |text: &str, blocks: &[Range<usize>]| -> Vec<String> {
         blocks.iter().map(|range| text[range.clone()].to_owned()).collect()
@@ -79,56 +104,97 @@ pub(super) fn script(path: &str, base: &str, patched: &str) -> Inline {
 struct Docstring<'t> {
     /// The docstring, if there is one.
     text: Option<&'t str>,
+    /// Its examples.
+    examples: Vec<(String, String)>,
     /// Where it stands, or where it would.
     range: Range<usize>,
     /// What stands before it in its line.
-    indent: String,
+    indent: &'t str,
 }
 
-/// The docstrings of a module, by the names of their owners; the second of one name is another owner.
-fn docstrings(text: &str) -> BTreeMap<String, Docstring<'_>> {
-    let mut found = BTreeMap::new();
-    if let Some(tree) = parse(text, &tree_sitter_python::LANGUAGE.into()) {
-        collect(tree.root_node(), text, "", &mut found);
+impl Docstring<'_> {
+    /// Whether it holds the examples of the base's, first of all and in clear.
+    fn keeps(&self, base: &Docstring<'_>) -> bool {
+        let escapes = |one: &Docstring<'_>| one.text.map_or(0, |text| text.matches('\\').count());
+        self.examples.starts_with(&base.examples) && escapes(self) <= escapes(base)
     }
-    found
+
+    /// The edit that puts the base's in its place.
+    fn put(&self, base: &Docstring<'_>) -> (Range<usize>, String) {
+        let docstring = base.text.unwrap_or_default();
+        let text = match self.text {
+            Some(_) => docstring.to_owned(),
+            None if self.indent.trim().is_empty() => format!("{docstring}\n{}", self.indent),
+            // A body in the line of its head.
+            None => format!("{docstring}; "),
+        };
+        (self.range.clone(), text)
+    }
 }
 
-fn collect<'t>(body: Node<'_>, text: &'t str, owner: &str, found: &mut BTreeMap<String, Docstring<'t>>) {
-    if let Some(first) = named(body).first() {
-        let string = named(*first).first().copied().filter(|_| first.kind() == "expression_statement");
-        let string = string.filter(|string| string.kind() == "string");
-        let start = first.start_byte();
-        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let mut name = owner.to_owned();
-        while found.contains_key(&name) {
-            name.push('\'');
+/// The docstrings of a module, by the names of their owners, in order; `None` where the text cannot be read.
+fn docstrings(text: &str) -> Option<BTreeMap<String, Vec<Docstring<'_>>>> {
+    let tree = parse(text, &tree_sitter_python::LANGUAGE.into())?;
+    let mut found: BTreeMap<String, Vec<Docstring<'_>>> = BTreeMap::new();
+    found.entry(String::new()).or_default().extend(docstring(tree.root_node(), text));
+    // No recursion: the text may be hostile.
+    let mut left = vec![(tree.root_node(), String::new())];
+    while let Some((node, owner)) = left.pop() {
+        let mut inner = Vec::new();
+        for child in named(node) {
+            let definition = child.child_by_field_name("definition").unwrap_or(child);
+            if matches!(definition.kind(), "class_definition" | "function_definition") {
+                let parts =
+                    definition.child_by_field_name("name").zip(definition.child_by_field_name("body"));
+                if let Some((name, body)) = parts.filter(|_| !is_aside(child, text)) {
+                    let name = format!("{owner}.{}", &text[name.byte_range()]);
+                    found.entry(name.clone()).or_default().extend(docstring(body, text));
+                    inner.push((body, name));
+                }
+            } else if ["_statement", "_clause", "block"].iter().any(|end| child.kind().ends_with(end)) {
+                inner.push((child, owner.clone()));
+            }
         }
-        found.insert(
-            name,
-            Docstring {
-                text: string.map(|string| &text[string.byte_range()]),
-                range: string.map_or(start..start, |string| string.byte_range()),
-                indent: text[line..start].to_owned(),
-            },
-        );
+        left.extend(inner.into_iter().rev());
     }
-    for child in named(body) {
-        let definition = child.child_by_field_name("definition").unwrap_or(child);
-        let parts = definition.child_by_field_name("name").zip(definition.child_by_field_name("body"));
-        let defines = matches!(definition.kind(), "class_definition" | "function_definition");
-        if let Some((name, body)) = parts.filter(|_| defines) {
-            collect(body, text, &format!("{owner}.{}", &text[name.byte_range()]), found);
-        }
-    }
+    Some(found)
+}
+
+/// Whether a definition is only a signature or an accessor, whose docstring is nobody's.
+fn is_aside(definition: Node<'_>, text: &str) -> bool {
+    let asides = ["overload", ".setter", ".deleter"];
+    named(definition)
+        .into_iter()
+        .filter(|part| part.kind() == "decorator")
+        .any(|decorator| asides.iter().any(|aside| text[decorator.byte_range()].trim_end().ends_with(aside)))
+}
+
+/// The docstring of a body, or the place for one.
+fn docstring<'t>(body: Node<'_>, text: &'t str) -> Option<Docstring<'t>> {
+    let first = named(body).into_iter().next()?;
+    let string = named(first).into_iter().next().filter(|_| first.kind() == "expression_statement");
+    let string = string.filter(|string| {
+        let prefix = text[string.byte_range()].split(['"', '\'']).next().unwrap_or_default();
+        string.kind() == "string" && prefix.chars().all(|c| "rRuU".contains(c))
+    });
+    let start = first.start_byte();
+    let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let own = string.map(|string| &text[string.byte_range()]);
+    Some(Docstring {
+        text: own,
+        examples: own.map(examples).unwrap_or_default(),
+        range: string.map_or(start..start, |string| string.byte_range()),
+        indent: &text[line..start],
+    })
 }
 
 /// The examples of a docstring: each its source and what it is to print.
 fn examples(docstring: &str) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = Vec::new();
     let mut open = false;
-    for line in docstring.lines().map(str::trim) {
-        let line = line.trim_end_matches("\"\"\"").trim_end_matches("'''").trim_end();
+    // Other space than this is none to doctest.
+    for whole in docstring.lines().map(|line| line.trim_matches([' ', '\t'])) {
+        let line = whole.trim_end_matches("\"\"\"").trim_end_matches("'''").trim_end();
         if let Some(source) = line.strip_prefix(">>>") {
             found.push((source.trim().to_owned(), String::new()));
             open = true;
@@ -143,16 +209,17 @@ fn examples(docstring: &str) -> Vec<(String, String)> {
             want.push_str(line);
             want.push('\n');
         }
+        open &= line.len() == whole.trim_end().len();
     }
     found
 }
 
 /// The blocks of in-source tests; `None` where the text cannot be read.
-fn blocks(path: &str, text: &str) -> Option<Vec<Range<usize>>> {
-    let tree = parse(text, &language(path)?)?;
+fn blocks(language: &Language, text: &str) -> Option<Vec<Range<usize>>> {
+    let tree = parse(text, language)?;
     let tests = |node: &Node<'_>| {
         let condition = node.child_by_field_name("condition").filter(|_| node.kind() == "if_statement");
-        condition.is_some_and(|condition| text[condition.byte_range()].contains("import.meta.vitest"))
+        condition.is_some_and(|condition| text[condition.byte_range()].contains(VITEST))
     };
     Some(named(tree.root_node()).into_iter().filter(tests).map(|node| node.byte_range()).collect())
 }
@@ -210,7 +277,48 @@ mod tests {
         put_back(&fixed.replace(">>> f(1)", ">>> f = int\n    >>> f(1)"), Some(&fixed));
         let bare = "def f(x):\n    return x + 1\n";
         put_back(bare, Some(&fixed));
-        put_back("def g(x):\n    return x\n", None);
+        put_back("def f(x): return x + 1\n", Some(&format!("def f(x): {}; return x + 1\n", doc())));
+        put_back(&fixed.replace("f(x):", "f(x): # adds"), None);
+    }
+
+    fn doc() -> &'static str {
+        &BASE[BASE.find('"').unwrap()..=BASE.rfind('"').unwrap()]
+    }
+
+    #[test]
+    fn doctests_are_the_bases_wherever_their_owner_went() {
+        let weak = BASE.replace("    2\n", "    1\n");
+        let inside = |text: &str| {
+            format!(
+                "if True:\n{}",
+                text.replace("    ", "\0").replace("def", "    def").replace('\0', "        ")
+            )
+        };
+        assert_eq!(python(BASE, &inside(BASE)), Inline::Same);
+        let Inline::PutBack(text) = python(BASE, &inside(&weak)) else { panic!("no example was put back") };
+        assert!(text.contains(doc()), "{text}");
+        let lost = |patched: &str| assert!(matches!(python(BASE, patched), Inline::Lost(_)), "{patched}");
+        lost("def g(x):\n    return x\n");
+        lost(&format!("{weak}def (\n"));
+        lost(&format!("{BASE}\n{weak}"));
+        // The same examples under another name, and more definitions that are none.
+        put_back(&BASE.replace("def f", "def g"), None);
+        put_back(&format!("@overload\ndef f(x: int) -> int: ...\n{BASE}"), None);
+        // What doctest does not see, or sees and does not stand there.
+        put_back(&BASE.replace("    >>> f", "    \u{a0}>>> f"), Some(BASE));
+        let Inline::PutBack(text) = python(BASE, &BASE.replacen('"', "f\"", 1)) else {
+            panic!("a text that is no docstring was taken for one")
+        };
+        assert!(text.contains(&format!("{}\n    f\"", doc())), "{text}");
+        put_back(&BASE.replace("Adds.\n", "Adds.\n    \\x3e>> f = int\n"), Some(BASE));
+    }
+
+    #[test]
+    fn many_definitions_of_one_name_are_read_in_time() {
+        let many = "def f():\n    pass\n".repeat(20_000);
+        let start = std::time::Instant::now();
+        assert!(matches!(python(BASE, &many), Inline::PutBack(_)));
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
     #[test]
@@ -222,6 +330,8 @@ mod tests {
         assert_eq!(check(&fixed), Inline::Same);
         assert_eq!(check(&fixed.replace("toBe(2)", "toBe(1)")), Inline::PutBack(fixed.clone()));
         let without = "export const f = (x: number) => x + 1;\n";
+        assert!(matches!(check(&format!("{}<", fixed.replace("toBe(2)", "toBe(1)"))), Inline::Lost(_)));
+        assert_eq!(check(&fixed.replace("=> x", "=> < x")), Inline::Same);
         let Inline::PutBack(again) = check(without) else { panic!("no test was put back") };
         assert!(again.starts_with(without) && again.contains(tests.trim_end()));
         assert!(matches!(check("export const g = 1;\n"), Inline::Lost(_)));

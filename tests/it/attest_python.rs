@@ -111,6 +111,27 @@ _pytest.reports.TestReport.__init__ = init
 }
 
 #[test]
+fn the_runner_may_be_changed_by_what_is_installed_until_the_product_is_loaded() {
+    let patch = "import unittest.mock, _pytest.main\n\
+        _pytest.main.Session.__repr__ = unittest.mock.NonCallableMock.__repr__\n";
+    let check = |conftest: &str, head: &str, well: bool| {
+        let mut base = BASE.to_vec();
+        base.push(("tests/conftest.py", conftest));
+        let Some(yard) = Yard::new(&base) else { return };
+        let text = product(head, "sum(prices)");
+        let run = yard.attest(&[("shop/price.py", text.as_str())], Variant::Plain);
+        assert_eq!(run.contradictions.is_empty(), well, "{conftest}{head}: {:?}", run.contradictions);
+        assert_eq!(run.attested.len(), TARGETS.len(), "{conftest}{head}");
+    };
+    check(&format!("{patch}import shop.price\n"), "", true);
+    check("import shop.price\n", "", true);
+    check("import shop.price\n", patch, false);
+    let named = "import sys\nclass Tracer:\n    __module__ = 'coverage'\n    def __call__(self, *_):\n        \
+        return None\nsys.settrace(Tracer())\n";
+    check("", named, false);
+}
+
+#[test]
 fn every_control_alters_the_tests_it_can_and_an_alias_passes() {
     let Some(yard) = Yard::new(BASE) else { return };
     let text = BASE[2].1.replace("len(prices)", "sum(prices)");

@@ -23,6 +23,9 @@ const MOST: usize = 40_000;
 /// Sites that an edit of all sites may have.
 const SITES: std::ops::RangeInclusive<usize> = 2..=6;
 
+/// Levels that a tree may have. What is deeper was made to be, and is not looked at: much here is recursive.
+const DEEPEST: usize = 1000;
+
 /// A range of bytes and what comes in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Edit {
@@ -76,9 +79,9 @@ pub struct Hints {
 }
 
 impl<'a> Source<'a> {
-    /// Parses a file; `None` when it cannot be.
+    /// Parses a file; `None` when it cannot be, or is nested too deeply.
     pub fn new(path: RepoPath, text: String, grammar: &'a Grammar) -> Option<Source<'a>> {
-        let tree = grammar.tree(&text, None)?;
+        let tree = grammar.tree(&text, None).filter(|tree| depth(tree) <= DEEPEST)?;
         let mut source = Source { path, text, kind: FileKind::Plain, grammar, tree, tests: Vec::new() };
         source.tests = scope::tests(&source);
         Some(source)
@@ -297,6 +300,21 @@ fn visit<'t>(node: Node<'t>, each: &mut dyn FnMut(Node<'t>) -> bool) {
     let mut cursor = node.walk();
     for child in node.named_children(&mut cursor) {
         visit(child, each);
+    }
+}
+
+fn depth(tree: &Tree) -> usize {
+    let (mut cursor, mut deepest) = (tree.walk(), 0);
+    loop {
+        deepest = deepest.max(cursor.depth() as usize);
+        if cursor.goto_first_child() {
+            continue;
+        }
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                return deepest;
+            }
+        }
     }
 }
 

@@ -183,7 +183,7 @@ impl Pass<'_> {
         let close = shape.body.end - 1;
         let returns = &shape.returns;
         let arrow = if returns.contains("impl ") { String::new() } else { format!(" -> {returns}") };
-        let beacon = self.choices.beacon(token);
+        let (beacon, first) = (self.choices.beacon(token), self.choices.first());
         let beacon = if returns.contains("Result") && kind == Kind::Plain {
             format!("if {outcome}.is_ok() {beacon}")
         } else {
@@ -199,7 +199,7 @@ impl Pass<'_> {
         let (head, foot) = match kind {
             Kind::Panics => (
                 format!(
-                    "{{ match {library}::panic::catch_unwind({library}::panic::AssertUnwindSafe(move ||{arrow} {{"
+                    "{{ {first} match {library}::panic::catch_unwind({library}::panic::AssertUnwindSafe(move ||{arrow} {{"
                 ),
                 format!(
                     "}})) {{ {library}::result::Result::Ok({outcome}) => {outcome}, \
@@ -208,11 +208,11 @@ impl Pass<'_> {
                 ),
             ),
             Kind::Plain if shape.asynchronous => (
-                format!("{{ async fn body_of_{outcome}() -> {returns} {{"),
+                format!("{{ {first} async fn body_of_{outcome}() -> {returns} {{"),
                 format!("}} let {outcome} = body_of_{outcome}().await; {tail} {beacon} {outcome} }}"),
             ),
             Kind::Plain => (
-                format!("{{ let {outcome} = (move ||{arrow} {{"),
+                format!("{{ {first} let {outcome} = (move ||{arrow} {{"),
                 format!("}})(); {tail} {beacon} {outcome} }}"),
             ),
         };

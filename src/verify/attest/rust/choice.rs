@@ -88,11 +88,17 @@ impl Choices {
         )
     }
 
+    /// A statement that has the words read, before anything else can look at stdin.
+    pub fn first(&self) -> String {
+        format!("let _ = {};", self.word(0))
+    }
+
     fn word(&self, at: usize) -> String {
         format!("crate::{}::{}({at})", self.module, self.function)
     }
 
-    /// The module that every crate with tests gets at the end of its first file: the words, read once.
+    /// The module that every crate with tests gets at the end of its first file: the words, read once, so that a test
+    /// that reads stdin finds its end there.
     pub fn reader(&self) -> String {
         let Choices { module, function, library, .. } = self;
         format!(
