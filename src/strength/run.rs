@@ -167,8 +167,8 @@ impl Trial<'_> {
         };
         let mut alive: BTreeSet<usize> = (0..mutations.len()).filter(|at| fits(&mutations[*at])).collect();
         let mut unbuilt = BTreeMap::new();
-        let build = self.build_variants(suite, mutations, &mut alive, &mut unbuilt);
-        let Some(built) = within(self.end, build).await.transpose()?.flatten() else { return Ok(()) };
+        let making = self.build_variants(suite, mutations, &mut alive, &mut unbuilt);
+        let Some(built) = within(self.end, making).await.transpose()?.flatten() else { return Ok(()) };
         let seconds = self.once.as_secs() * 5 + 10;
         let run = async |number: usize| {
             let env = [(VARIABLE, number.to_string())];
