@@ -81,7 +81,7 @@ pub struct Hints {
 impl<'a> Source<'a> {
     /// Parses a file; `None` when it cannot be, or is nested too deeply.
     pub fn new(path: RepoPath, text: String, grammar: &'a Grammar) -> Option<Source<'a>> {
-        let tree = grammar.tree(&text, None).filter(|tree| depth(tree) <= DEEPEST)?;
+        let tree = grammar.tree(&text, None).filter(|tree| !is_too_deep(tree))?;
         let mut source = Source { path, text, kind: FileKind::Plain, grammar, tree, tests: Vec::new() };
         source.tests = scope::tests(&source);
         Some(source)
@@ -303,19 +303,21 @@ fn visit<'t>(node: Node<'t>, each: &mut dyn FnMut(Node<'t>) -> bool) {
     }
 }
 
-fn depth(tree: &Tree) -> usize {
-    let (mut cursor, mut deepest) = (tree.walk(), 0);
-    loop {
-        deepest = deepest.max(cursor.depth() as usize);
+fn is_too_deep(tree: &Tree) -> bool {
+    let (mut cursor, mut depth) = (tree.walk(), 0);
+    while depth <= DEEPEST {
         if cursor.goto_first_child() {
+            depth += 1;
             continue;
         }
         while !cursor.goto_next_sibling() {
             if !cursor.goto_parent() {
-                return deepest;
+                return false;
             }
+            depth -= 1;
         }
     }
+    true
 }
 
 fn line_of(node: Node) -> u32 {
