@@ -381,13 +381,7 @@ impl Report {
             let _ = writeln!(text, "{what:<10} {}", said.replace('\n', "\n           "));
         }
         for layer in &self.layers {
-            let mark = match layer.result {
-                LayerResult::Passed => "+",
-                LayerResult::Flagged => "!",
-                LayerResult::Stopped => "x",
-                LayerResult::NotRun => " ",
-            };
-            let name = layer.name.to_string();
+            let (mark, name) = (layer.result.mark(), layer.name.to_string());
             let _ = writeln!(text, "           {mark} {name:<26} {}", one_line(&layer.detail));
         }
         if !self.advice.is_empty() {

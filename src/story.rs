@@ -235,13 +235,7 @@ fn indent(text: &str) -> String {
 pub fn judgement(receipt: &Receipt) -> String {
     let mut text = String::from("\n");
     for layer in &receipt.layers {
-        let mark = match layer.result {
-            LayerResult::Passed => "+",
-            LayerResult::Flagged => "!",
-            LayerResult::Stopped => "x",
-            LayerResult::NotRun => " ",
-        };
-        let name = layer.name.to_string();
+        let (mark, name) = (layer.result.mark(), layer.name.to_string());
         let _ = writeln!(text, "  {mark} {name:<26} {:>6.1} s  {}", layer.seconds, one_line(&layer.detail));
     }
     if !receipt.left_out.is_empty() {

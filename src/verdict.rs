@@ -434,6 +434,18 @@ pub enum LayerResult {
     NotRun,
 }
 
+impl LayerResult {
+    /// What stands before a layer in a list for people.
+    pub fn mark(self) -> char {
+        match self {
+            LayerResult::Passed => '+',
+            LayerResult::Flagged => '!',
+            LayerResult::Stopped => 'x',
+            LayerResult::NotRun => ' ',
+        }
+    }
+}
+
 /// One layer's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Layer {

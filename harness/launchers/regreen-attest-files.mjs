@@ -4,22 +4,16 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { find, split, without } from './regreen-scripts.mjs';
+import { find, NODES_REPORTS, NODES_VALUED, split, without } from './regreen-scripts.mjs';
 
 const RUNNERS_OWN = {
   '--test': false,
   '--watch': false,
-  '--test-reporter': true,
-  '--test-reporter-destination': true,
-  '--experimental-test-coverage': false,
-  '--test-coverage-lines': true,
-  '--test-coverage-branches': true,
-  '--test-coverage-functions': true,
+  ...NODES_REPORTS,
   '--test-concurrency': true,
   '--test-timeout': true,
   '--test-shard': true,
 };
-const VALUED = new Set(['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C', '--env-file']);
 const NAMED = /(^|\/)(test\/.*|test|test-[^/]*|[^/]*[._-]test)\.[cm]?js$/;
 
 function scripts() {
@@ -50,6 +44,6 @@ function filesOf(words) {
 }
 
 const said = find(scripts(), 'node-test');
-const { options, rest } = split(without(said.words, RUNNERS_OWN), VALUED);
+const { options, rest } = split(without(said.words, RUNNERS_OWN), new Set(NODES_VALUED));
 const files = [...new Set(filesOf(rest).map((file) => path.normalize(file)))].sort();
 console.log(JSON.stringify({ options: [...said.nodeOptions, ...options].map((word) => word.text), files }));

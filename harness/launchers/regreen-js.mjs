@@ -14,7 +14,7 @@ import { constants } from 'node:os';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { commands, find, split, without } from './regreen-scripts.mjs';
+import { commands, find, NODES_REPORTS, NODES_VALUED, split, without } from './regreen-scripts.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const cut = process.argv.indexOf('--');
@@ -197,12 +197,7 @@ const COMMON = { '--watch': false, '-w': false, '--coverage': false, '--bail': f
 const DROPPED = {
   'node-test': {
     ...COMMON,
-    '--test-reporter': true,
-    '--test-reporter-destination': true,
-    '--experimental-test-coverage': false,
-    '--test-coverage-lines': true,
-    '--test-coverage-branches': true,
-    '--test-coverage-functions': true,
+    ...NODES_REPORTS,
   },
   jest: {
     ...COMMON,
@@ -241,7 +236,7 @@ const DROPPED = {
 };
 const VALUED = {
   'node-test': new Set([
-    ...['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C', '--env-file'],
+    ...NODES_VALUED,
     ...['--test-name-pattern', '--test-skip-pattern', '--test-concurrency', '--test-timeout', '--test-shard'],
   ]),
   jest: new Set(['--config', '-c', '--testPathPattern', '--env', '--maxWorkers', '-w', '--rootDir', '--projects']),

@@ -5,6 +5,18 @@ import path from 'node:path';
 
 const FOLLOWED = 8;
 
+/** Options of node's own runner that say how results are reported, and whether each has a value. */
+export const NODES_REPORTS = {
+  '--test-reporter': true,
+  '--test-reporter-destination': true,
+  '--experimental-test-coverage': false,
+  '--test-coverage-lines': true,
+  '--test-coverage-branches': true,
+  '--test-coverage-functions': true,
+};
+/** Options of node that have a value and come before its runner's. */
+export const NODES_VALUED = ['--import', '--require', '-r', '--loader', '--experimental-loader', '--conditions', '-C', '--env-file'];
+
 /** Splits a script into commands of words; a word keeps its quotes in `raw` and loses them in `text`. */
 export function commands(script) {
   const found = [[]];

@@ -305,10 +305,6 @@ impl Proposer for Scripted {
         &self.name
     }
 
-    fn context(&self) -> Option<u64> {
-        None
-    }
-
     fn most(&self, _: &Prompt) -> Result<Spent> {
         Ok(Spent::default())
     }

@@ -74,7 +74,9 @@ pub trait Proposer {
     fn name(&self) -> &str;
 
     /// Tokens that a prompt may have; `None` for proposers that read no prompt.
-    fn context(&self) -> Option<u64>;
+    fn context(&self) -> Option<u64> {
+        None
+    }
 
     /// The most that answering `prompt` can cost. Fails if that cannot be known (no price), since an unknown
     /// cost may not be risked.

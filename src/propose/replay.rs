@@ -85,10 +85,6 @@ impl Proposer for Replay {
         &self.name
     }
 
-    fn context(&self) -> Option<u64> {
-        None
-    }
-
     fn most(&self, _: &Prompt) -> Result<Spent> {
         Ok(Spent::default())
     }

@@ -279,10 +279,6 @@ impl Proposer for Repair {
         "repair"
     }
 
-    fn context(&self) -> Option<u64> {
-        None
-    }
-
     fn most(&self, _: &Prompt) -> Result<Spent> {
         Ok(Spent::default())
     }
