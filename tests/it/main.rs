@@ -18,6 +18,7 @@ mod held_out;
 mod models;
 mod oracles;
 mod repair;
+mod run_action;
 mod tidy;
 mod verify;
 mod workspaces;

@@ -1,0 +1,1 @@
+console.log(`::notice title=post::goodbye ${process.env.STATE_name}`);
