@@ -48,6 +48,7 @@ pub mod check;
 // Everything that is shown, computed from the records alone.
 pub mod story;
 pub mod report;
+pub mod export;
 
 // The door: the only reader of arguments and environment.
 pub mod cli;

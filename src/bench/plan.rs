@@ -42,6 +42,9 @@ pub struct Settings {
     pub total_usd: f64,
     /// What `oracle-noise` answers how often.
     pub rates: Rates,
+    /// The run whose answers are judged again, if this is no run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regrades: Option<String>,
     /// Further arguments that proposers, sandbox and verifier depend on, as they were given.
     #[serde(default)]
     pub arguments: Vec<String>,
@@ -161,16 +164,27 @@ pub struct Line {
 
 /// The units of a set, breadth first: every task once before any task twice.
 fn lines(set: &Set, settings: &Settings, pins: &Pins) -> Result<Vec<Line>> {
+    let regraded = match &settings.regrades {
+        Some(run) => read(Path::new(run))?.1,
+        None => Vec::new(),
+    };
+    let earlier = |task: &str, model: &str, sample: u32| {
+        let same = |line: &&Line| line.task == task && line.model == model && line.sample == sample;
+        regraded.iter().find(same).map(|line| &line.key)
+    };
     let mut lines = Vec::new();
     for sample in 1..=settings.samples {
         for task in &set.tasks {
             for model in &settings.models {
-                let depends = serde_json::json!({
+                let mut depends = serde_json::json!({
                     "format": FORMAT, "task": task.id, "hash": task.hash, "model": model, "sample": sample,
                     "seed": settings.seed, "budget": settings.budget, "rates": settings.rates,
                     "arguments": settings.arguments, "binary": pins.binary, "prompts": pins.prompts,
                     "profiles": pins.profiles, "prices": pins.prices,
                 });
+                if settings.regrades.is_some() {
+                    depends["regrades"] = serde_json::to_value(earlier(&task.id, model, sample))?;
+                }
                 let key = Key(hex(&Sha256::digest(serde_json::to_vec(&depends)?)));
                 let (task, hash) = (task.id.clone(), task.hash.clone());
                 lines.push(Line { index: lines.len(), key, task, hash, model: model.clone(), sample });

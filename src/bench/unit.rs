@@ -18,6 +18,7 @@ use crate::budget::Spent;
 use crate::fix::{self, Run};
 use crate::ledger::{self, Ledger};
 use crate::policy;
+use crate::propose::replay::Replay;
 use crate::propose::{Answer, Ask, Prompt, Proposal, Proposer};
 use crate::record::{self, Cause, Event, Outcome, Record};
 use crate::repair::grammar::Grammars;
@@ -67,8 +68,10 @@ pub fn run(bench: &Bench, line: &Line) -> Result<End> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(work_on(bench, line, ledger))
     };
+    let settings = &bench.lock.settings;
+    let asks = settings.regrades.is_none() && asks(&line.model);
     let end = match worked {
-        Ok(records) => judged(&records, &line.model),
+        Ok(records) => judged(&records, &line.model, asks),
         Err(Stop::Money) => End::NoMoney,
         Err(Stop::Fault(error)) => End::Fault { reason: format!("{error:#}") },
     };
@@ -199,17 +202,32 @@ fn proposer(
     verifier: &Verifier,
     answers: usize,
 ) -> Result<Box<dyn Proposer>> {
+    let settings = &bench.lock.settings;
+    if let Some(run) = &settings.regrades {
+        return Ok(Box::new(recorded(Path::new(run), line, answers)?));
+    }
     if !scripted::is_scripted(&line.model) {
         return (bench.door.make)(&line.model, answers);
     }
-    let settings = &bench.lock.settings;
     let seed = scripted::seed(settings.seed, &line.task, line.sample);
     let harness = bench.door.harness.as_deref();
     Ok(Box::new(Scripted::new(&line.model, opened, verifier, &settings.rates, seed, answers, harness)?))
 }
 
+/// The answers that a unit of an earlier run had, under the name of who gave them.
+fn recorded(run: &Path, line: &Line, answers: usize) -> Result<Replay> {
+    let (_, lines) = super::read(run)?;
+    let same =
+        |other: &&Line| other.task == line.task && other.model == line.model && other.sample == line.sample;
+    let earlier = lines.iter().find(same).filter(|earlier| super::stands(run, earlier));
+    let earlier = earlier.with_context(|| format!("{} has no result of it to judge again", run.display()))?;
+    let mut replay = Replay::named(&line.model, &run.join(RESULTS).join(earlier.key.as_str()))?;
+    replay.skip(answers);
+    Ok(replay)
+}
+
 /// What an outcome is to a bench.
-fn judged(records: &[Record], model: &str) -> End {
+fn judged(records: &[Record], model: &str, asks: bool) -> End {
     let fault = |reason: String| End::Fault { reason };
     match outcome_of(records) {
         None => fault("the unit did not end".to_owned()),
@@ -218,7 +236,7 @@ fn judged(records: &[Record], model: &str) -> End {
         Some(Outcome::AlreadyGreen { .. }) => {
             End::Refused { reason: "nothing fails on the base: there is no task".to_owned() }
         }
-        Some(Outcome::Unsolved { reason, .. }) => match silent(records, model) {
+        Some(Outcome::Unsolved { reason, .. }) => match silent(records, model).filter(|_| asks) {
             Some(why) => fault(format!("{reason}: {why}")),
             None => End::Stored { solved: false },
         },
@@ -231,12 +249,13 @@ fn judged(records: &[Record], model: &str) -> End {
     }
 }
 
+/// Whether anybody outside is asked: what answers here cannot fail to.
+fn asks(model: &str) -> bool {
+    model != "repair" && !model.starts_with("replay:") && !scripted::is_scripted(model)
+}
+
 /// Why a model did not answer at all, or ceased to: that is no failure to solve the task.
 fn silent(records: &[Record], model: &str) -> Option<String> {
-    let own = model == "repair" || model.starts_with("replay:") || scripted::is_scripted(model);
-    if own {
-        return None;
-    }
     let attempts = policy::attempts(records);
     let answered = attempts.iter().any(|attempt| attempt.declined.is_none() || attempt.spent.tokens() > 0);
     let last = records.iter().rev().find_map(|record| match &record.event {

@@ -16,9 +16,16 @@ use super::watch::Watch;
 use super::{Common, Exit, ProposerArgs, Switch, TaskArgs, Usage, supervised};
 use crate::bench::{self, Bench, Door, End, Lock, Proof, Rates, Settings, Told, set};
 use crate::budget::Budget;
-use crate::report;
+use crate::report::{self, Standing};
 use crate::sandbox::{self, Sandbox};
 use crate::task::Limits;
+
+pub const REGRADE_EXAMPLES: &str = "\
+Examples:
+  regreen regrade .regreen/bench/20260102-…         with today's verifier, in a new run beside it
+  regreen report RUN RUN-regraded --html page.html  what changed
+
+Nobody is asked and nothing is spent: the answers stand in the ledgers. A unit without a result stays inconclusive.";
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -234,6 +241,7 @@ fn planned(plan: &PlanArgs) -> Result<PathBuf> {
         budget,
         total_usd: plan.total_usd,
         rates: plan.rates.clone().unwrap_or_default(),
+        regrades: None,
         arguments: words(plan)?,
     };
     let folder = match &plan.run {
@@ -380,40 +388,95 @@ fn say(text: &str) {
     Watch::new(false).line(&format!("regreen: {text}"));
 }
 
+/// The arguments of `regreen regrade`.
+#[derive(Debug, Args)]
+pub struct RegradeArgs {
+    /// The run whose answers are judged again
+    run: PathBuf,
+    /// The folder of the new run [default: a new one beside the old]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+    /// Units at a time [default: one a core]
+    #[arg(short = 'j', value_name = "N")]
+    workers: Option<usize>,
+    /// Where scratch folders are made [default: the user's cache folder]
+    #[arg(long, value_name = "FOLDER")]
+    cache: Option<PathBuf>,
+}
+
+impl RegradeArgs {
+    /// Takes a mount namespace for cheap workspaces, before any thread starts.
+    pub fn enter_namespace(&self) {
+        enter_as_planned(&self.run);
+    }
+}
+
+/// Judges the answers of a run again, in a new run, and compares both.
+pub fn regrade(args: &RegradeArgs) -> Result<Exit> {
+    let (lock, _) = bench::read(&args.run).map_err(usage)?;
+    let old = PathBuf::from(absolute(&args.run)?);
+    let folder = match &args.to {
+        Some(folder) => std::path::absolute(folder)?,
+        None => beside(&old)?,
+    };
+    let set = set::read(Path::new(&lock.settings.set), lock.settings.mirrors.as_deref().map(Path::new));
+    let set = set.map_err(usage)?;
+    let harness = replan(&lock)?.how.common.harness;
+    let asked = Settings { regrades: Some(absolute(&old)?), ..lock.settings };
+    bench::freeze(&folder, &set, asked, harness.as_deref()).map_err(usage)?;
+    work(vec![old, folder], args.cache.clone(), args.workers, false)
+}
+
+/// A folder beside a run's that is not there yet.
+fn beside(run: &Path) -> Result<PathBuf> {
+    let named = |number: u32| {
+        let mut name = run.as_os_str().to_owned();
+        name.push(if number == 1 { "-regraded".to_owned() } else { format!("-regraded-{number}") });
+        PathBuf::from(name)
+    };
+    let free = (1..1000).map(named).find(|folder| !folder.exists());
+    free.with_context(|| {
+        Usage(format!("{} was judged again too often: name a folder with --to", run.display()))
+    })
+}
+
 /// Plans unless a run is resumed, runs what has no result yet, and reports.
 fn go(args: &GoArgs) -> Result<Exit> {
     let (folder, cache) = match &args.resume {
         Some(folder) => (std::path::absolute(folder)?, args.plan.how.common.cache.clone()),
         None => (planned(&args.plan)?, args.plan.how.common.cache.clone()),
     };
-    let workers = args
-        .workers
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    work(vec![folder], cache, args.workers, args.retry_infra)
+}
+
+/// Runs what has no result yet of the last of these runs, and reports on them all.
+fn work(runs: Vec<PathBuf>, cache: Option<PathBuf>, workers: Option<usize>, retry: bool) -> Result<Exit> {
+    let workers =
+        workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     ensure!(workers > 0, Usage("-j 0 does nothing".to_owned()));
-    let shown = folder.display().to_string();
+    let shown = runs.last().map_or(String::new(), |folder| folder.display().to_string());
     let stopped = || say(&format!("stopped; nothing is lost: `regreen bench --resume {shown}` goes on"));
-    let place = folder.clone();
-    let retry = args.retry_infra;
     supervised(stopped, async move {
-        tokio::task::spawn_blocking(move || run(&place, cache.as_ref(), workers, retry)).await?
+        tokio::task::spawn_blocking(move || run(&runs, cache.as_ref(), workers, retry)).await?
     })
 }
 
-fn run(folder: &Path, cache: Option<&PathBuf>, workers: usize, retry: bool) -> Result<Exit> {
+fn run(runs: &[PathBuf], cache: Option<&PathBuf>, workers: usize, retry: bool) -> Result<Exit> {
+    let folders: Vec<&Path> = runs.iter().map(PathBuf::as_path).collect();
+    let folder = folders.last().context("there is no run")?;
     let bench = Arc::new(opened(folder, cache, workers)?);
     let lines = bench.open_lines(retry)?;
     let progress = Progress::new(&bench, lines.len(), workers);
     bench::run(&bench, &lines, workers, &|told| progress.tell(told))?;
     let broke = progress.finish();
-    let report = report::read(&[folder], false)?;
+    let report = report::read(&folders, false)?;
     super::print(&report::table(&report));
     say(&format!("the run is in {}; `regreen report` tells it in other formats", folder.display()));
-    let missing: usize = report.contestants.iter().map(|one| one.missing).sum();
-    let inconclusive: usize = report.contestants.iter().map(|one| one.inconclusive).sum();
-    Ok(match (broke, missing + inconclusive) {
-        (true, _) => Exit::Budget,
-        (false, 0) => Exit::Green,
-        (false, _) => Exit::Inconclusive,
+    let open = |unit: &report::Unit| matches!(unit.standing, Standing::Missing | Standing::Inconclusive);
+    Ok(match report.runs.last().is_some_and(|run| run.units.iter().any(open)) {
+        _ if broke => Exit::Budget,
+        true => Exit::Inconclusive,
+        false => Exit::Green,
     })
 }
 

@@ -6,6 +6,7 @@ mod hidden;
 mod watch;
 mod bench;
 mod report;
+mod export;
 mod reports;
 mod verify;
 mod check;
@@ -60,9 +61,15 @@ enum Command {
     /// Run a set of tasks with several models, or plan, do a part of, or validate that
     #[command(after_help = bench::EXAMPLES)]
     Bench(Box<bench::BenchArgs>),
+    /// Judge the answers of a bench again without asking a model, in a new run
+    #[command(after_help = bench::REGRADE_EXAMPLES)]
+    Regrade(bench::RegradeArgs),
     /// Say what benches found: rates with intervals, paired comparisons
     #[command(after_help = report::EXAMPLES)]
     Report(report::ReportArgs),
+    /// Write what runs left in the formats of other programs: SWE-bench, ATIF, training pairs, event streams
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::ExportArgs),
     /// Tell a run as a story
     #[command(
         after_help = "Examples:\n  regreen show                 the latest run\n  regreen show 20260102-…      one run\n  regreen show --json | jq .   its records"
@@ -419,8 +426,10 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         Command::Selftest { what: selftest::Selftest::Integrity(args) } => args.common.enter_namespace(),
         Command::Localise { common, .. } => common.enter_namespace(),
         Command::Bench(args) => args.enter_namespace(),
+        Command::Regrade(args) => args.enter_namespace(),
         Command::Show { .. }
         | Command::Report(_)
+        | Command::Export(_)
         | Command::Doctor { .. }
         | Command::Completions { .. }
         | Command::Schema { .. } => {}
@@ -443,7 +452,9 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
             supervised(stopped, selftest::selftest(&what, &watch))
         }
         Command::Bench(args) => bench::bench(*args),
+        Command::Regrade(args) => bench::regrade(&args),
         Command::Report(args) => report::report(&args),
+        Command::Export(args) => export::export(&args),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
         Command::Localise { path, target, json, common } => {
             let runtime =

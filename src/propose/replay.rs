@@ -36,6 +36,11 @@ impl Replay {
         Ok(Replay { name: format!("replay:{}", path.display()), answers })
     }
 
+    /// The answers in a run's ledger, which may be none, under the name of who gave them.
+    pub fn named(name: &str, folder: &Path) -> Result<Replay> {
+        Ok(Replay { name: name.to_owned(), answers: recorded(folder)? })
+    }
+
     /// Leaves out the first `answers`, which a resumed run has had already.
     pub fn skip(&mut self, answers: usize) {
         self.answers.drain(..answers.min(self.answers.len()));

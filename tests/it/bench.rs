@@ -36,12 +36,12 @@ const CHEAT: &str = "diff --git a/add.sh b/add.sh
 ";
 
 /// A place with a set of tasks, and folders for runs and scratch.
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(tasks: &[&str]) -> Place {
+    pub fn new(tasks: &[&str]) -> Place {
         let place = Place { folder: tempfile::tempdir().unwrap() };
         for task in tasks {
             place.task(task, "Sums are wrong.", "");
@@ -49,12 +49,12 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Adds a task.
-    fn task(&self, name: &str, statement: &str, more: &str) {
+    pub fn task(&self, name: &str, statement: &str, more: &str) {
         let folder = self.path("set").join(name);
         fs::create_dir_all(folder.join("repo")).unwrap();
         fs::create_dir_all(folder.join("cheats")).unwrap();
@@ -73,29 +73,29 @@ impl Place {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> std::process::Command {
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = regreen_command();
         command.arg("bench").args(arguments).current_dir(self.folder.path());
         command
     }
 
-    fn bench(&self, arguments: &[&str]) -> Output {
+    pub fn bench(&self, arguments: &[&str]) -> Output {
         self.command(arguments).args(["--cache", "cache"]).output().unwrap()
     }
 
     /// The report of a run.
-    fn report(&self, run: &str) -> Value {
+    pub fn report(&self, run: &str) -> Value {
         let done = regreen_command().args(["report", run, "--json"]).current_dir(self.folder.path()).output();
         serde_json::from_slice(&done.unwrap().stdout).unwrap()
     }
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
-fn assert_status(output: &Output, expected: i32) {
+pub fn assert_status(output: &Output, expected: i32) {
     assert_eq!(output.status.code(), Some(expected), "{}", said(output));
 }
 
