@@ -368,6 +368,29 @@ fn flooded(file: &File, keep: u64) -> bool {
     length > keep.saturating_mul(FLOOD)
 }
 
+/// Keeps this thread, and every child that it starts, to one of so many shares of the processors that it may use:
+/// builds look at what they have to decide how many jobs they run. Where there are more shares than processors, these
+/// are dealt out in turn.
+pub fn keep_to_share(number: usize, shares: usize) -> Result<()> {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let all = sched_getaffinity(Pid::from_raw(0))?;
+    let all: Vec<usize> = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap_or(false)).collect();
+    let mut own = CpuSet::new();
+    for core in share(&all, number, shares) {
+        own.set(*core)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &own)?)
+}
+
+fn share<T>(all: &[T], number: usize, shares: usize) -> &[T] {
+    if shares > all.len() {
+        let at = number % all.len().max(1);
+        return all.get(at..=at).unwrap_or(all);
+    }
+    let border = |number: usize| number * all.len() / shares.max(1);
+    all.get(border(number)..border(number + 1)).unwrap_or(all)
+}
+
 /// Whether `program` can be found in the folders of `path`, and where.
 pub fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::join_paths(path).ok()?;
@@ -377,6 +400,19 @@ pub fn find(program: &str, path: &[PathBuf]) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_of_processors_cover_all_and_overlap_only_where_there_are_too_few() {
+        let check = |all: &[usize], shares: usize, expected: &[&[usize]]| {
+            let dealt: Vec<&[usize]> = (0..shares).map(|number| share(all, number, shares)).collect();
+            assert_eq!(dealt, expected);
+        };
+        check(&[0, 1], 1, &[&[0, 1]]);
+        check(&[0, 1], 2, &[&[0], &[1]]);
+        check(&[0, 1, 4, 5, 6], 2, &[&[0, 1], &[4, 5, 6]]);
+        check(&[3, 7], 3, &[&[3], &[7], &[3]]);
+        check(&[], 2, &[&[], &[]]);
+    }
 
     fn command(script: &str, folder: &Path) -> Command {
         Command {

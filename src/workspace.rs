@@ -25,11 +25,11 @@ use crate::mounts::{self, make_folder};
 use crate::patch::{File, Patch, RepoPath};
 use crate::sys;
 
-pub use files::{apply_beneath, open_beneath, read_beneath, read_file};
-use files::{copy, overwrite, relative, remove, times, walk};
+pub use files::{apply_beneath, open_beneath, read_beneath, read_file, relative, walk};
+use files::{copy, overwrite, remove, times};
 pub use layer::Layer;
 pub use scratch::Scratch;
-pub use source::{index_entry, take};
+pub use source::{commit, index_entry, take};
 
 /// The untouched base.
 #[derive(Clone, Debug)]

@@ -2,6 +2,8 @@
 //! *sample*: idempotent, keyed by what it depends on, its result one folder that appears at once. A *plan* is frozen
 //! before the first unit runs. Faults of the environment are no results: they are noted apart and tried again.
 
+mod history;
+mod mine;
 mod money;
 mod mutants;
 mod plan;
@@ -18,12 +20,14 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::{self, Ledger};
+use crate::process;
 use crate::prompt::Templates;
 use crate::propose::Proposer;
 use crate::record::Record;
 use crate::task::Task;
 use crate::verify::{Say, Verifier};
 
+pub use mine::{Asked, Mined, Tally, journal_of, mine, name_of};
 pub use money::{Money, Total};
 pub use plan::{Key, Line, Lock, Settings, freeze};
 pub use scripted::{Kind as Noise, Rates, is_scripted};
@@ -178,46 +182,64 @@ fn pass(
     again: bool,
     tell: &(dyn Fn(&Told) + Sync),
 ) -> Result<Vec<usize>> {
-    let (next, broke) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (faulty, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
-    let work = || {
-        while !broke.load(Ordering::Relaxed) {
-            let Some(line) = lines.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let Some(line) = bench.lines.get(*line) else { break };
-            let end = match unit::run(bench, line) {
-                Ok(end) => end,
-                Err(error) => {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    broke.store(true, Ordering::Relaxed);
-                    break;
-                }
-            };
-            let mut told = Told { line, end: &end, money: bench.money.total(), again: false };
-            match &end {
-                End::Stood | End::Stored { .. } | End::Refused { .. } => {}
-                End::Fault { .. } => {
-                    told.again = again;
-                    faulty.lock().unwrap_or_else(PoisonError::into_inner).push(line.index);
-                }
-                End::NoMoney => broke.store(true, Ordering::Relaxed),
+    let (faulty, broke) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    side_by_side(lines.len(), workers, &|at| {
+        let Some(line) = bench.lines.get(lines[at]) else { return Ok(true) };
+        let end = unit::run(bench, line)?;
+        let mut told = Told { line, end: &end, money: bench.money.total(), again: false };
+        match &end {
+            End::Stood | End::Stored { .. } | End::Refused { .. } => {}
+            End::Fault { .. } => {
+                told.again = again;
+                faulty.lock().unwrap_or_else(PoisonError::into_inner).push(line.index);
             }
-            tell(&told);
+            End::NoMoney => broke.store(true, Ordering::Relaxed),
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..workers.max(1).min(lines.len()) {
-            scope.spawn(work);
-        }
-    });
-    if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return Err(error);
-    }
+        tell(&told);
+        Ok(end != End::NoMoney)
+    })?;
     if broke.into_inner() {
         return Ok(Vec::new());
     }
     let mut faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner);
     faulty.sort_unstable();
     Ok(faulty)
+}
+
+/// Does `work` for the numbers below `count` with so many workers at a time, in order, each with its share of the
+/// processors. Hands out nothing more when one says no or fails; fails as the first that did.
+pub fn side_by_side(
+    count: usize,
+    workers: usize,
+    work: &(dyn Fn(usize) -> Result<bool> + Sync),
+) -> Result<()> {
+    let workers = workers.max(1).min(count);
+    let (next, stopped, failed) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
+    let one = |worker: usize| {
+        // Where the kernel refuses, workers share all of them.
+        let _ = process::keep_to_share(worker, workers);
+        while !stopped.load(Ordering::Relaxed) {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                break;
+            }
+            match work(at) {
+                Ok(true) => {}
+                Ok(false) => stopped.store(true, Ordering::Relaxed),
+                Err(error) => {
+                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    stopped.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let one = &one;
+            scope.spawn(move || one(worker));
+        }
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
 /// Runs one line.

@@ -7,11 +7,12 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::Door;
+use super::history::squeezed;
 use super::mutants::mutants;
 use super::set::{Entry, Opened};
-use crate::patch::{File, Patch};
+use crate::patch::{File, Patch, RepoPath};
 use crate::text::{clip, list, one_line};
-use crate::verdict::{Baseline, Verdict};
+use crate::verdict::{Baseline, Outcome, TestId, Verdict};
 use crate::verify::{self, Case, Verifier};
 use crate::workspace::Snapshot;
 
@@ -36,6 +37,9 @@ pub struct Proof {
     /// What could not be shown either way.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// Whether it was the right answer that was not green.
+    #[serde(skip)]
+    pub(super) refused: bool,
 }
 
 impl Proof {
@@ -46,6 +50,7 @@ impl Proof {
             faults: Vec::new(),
             environment: false,
             remarks: Vec::new(),
+            refused: false,
         }
     }
 
@@ -98,6 +103,7 @@ pub async fn prove(entry: &Entry, door: &Door, times: u32) -> Result<Proof> {
     };
     if let Some(fault) = not_green(&verifier, &baseline, &gold, times).await? {
         proof.faults.push(fault);
+        proof.refused = true;
         return Ok(proof);
     }
     unnoticed(&verifier, &baseline, &gold, door.harness.as_deref(), &mut proof).await?;
@@ -205,11 +211,11 @@ fn changed_lines(before: &str, after: &str) -> BTreeSet<u32> {
 }
 
 /// Lines of the right answer that are new and long enough to be told from others.
-fn telling(gold: &Patch, base: &Snapshot) -> BTreeSet<String> {
+pub(super) fn telling(gold: &Patch, before: impl Fn(&RepoPath) -> Option<File>) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for (path, after) in &gold.0 {
         let text = |file: &File| String::from_utf8_lossy(&file.content).into_owned();
-        let before = base.file(path).ok().flatten().as_ref().map(text).unwrap_or_default();
+        let before = before(path).as_ref().map(text).unwrap_or_default();
         let old: BTreeSet<&str> = before.lines().map(str::trim).collect();
         let after = after.as_ref().map(text).unwrap_or_default();
         let new = after.lines().map(str::trim).filter(|line| line.len() >= TELLING && !old.contains(line));
@@ -218,28 +224,117 @@ fn telling(gold: &Patch, base: &Snapshot) -> BTreeSet<String> {
     lines
 }
 
+fn telling_on(gold: &Patch, base: &Snapshot) -> BTreeSet<String> {
+    telling(gold, |path| base.file(path).ok().flatten())
+}
+
 /// Whether the statement quotes the right answer.
 fn quoted(opened: &Opened, gold: &Patch, base: &Snapshot) -> Option<String> {
-    let statement = opened.task.statement.as_deref()?;
-    let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let statement = squeezed(statement);
-    let lines = telling(gold, base);
+    let statement = squeezed(opened.task.statement.as_deref()?);
+    let lines = telling_on(gold, base);
     let quoted = lines.iter().find(|line| statement.contains(&squeezed(line)))?;
     Some(format!("the statement quotes the right answer: {}", clip(&one_line(quoted), 120)))
 }
 
-/// Whether a file of the base holds the right answer.
+/// Whether a file of the base holds the right answer, or may hold it where nobody can read it.
 fn left_behind(gold: &Patch, base: &Snapshot) -> Result<Option<String>> {
-    let lines = telling(gold, base);
+    let lines = telling_on(gold, base);
     for path in base.paths()? {
         let Some(file) = base.file(&path)? else { continue };
         let whole =
             gold.0.values().flatten().any(|after| after.content == file.content && !file.content.is_empty());
         let text = String::from_utf8_lossy(&file.content);
         let there = || lines.iter().all(|line| text.contains(line.as_str()));
-        if whole || lines.len() >= 3 && there() {
+        // A few lines may stand in any file; in a copy of a file that is changed they are the answer.
+        let few = if is_copy(&path, gold) { 1 } else { 3 };
+        if whole || lines.len() >= few && there() {
             return Ok(Some(format!("{path} of the base holds the right answer")));
+        }
+        if is_compiled(&path, gold) {
+            return Ok(Some(format!(
+                "{path} of the base is compiled from a file that the right answer changes"
+            )));
+        }
+        if is_history(&path) {
+            return Ok(Some(format!("{path} of the base is git's history, which may hold the right answer")));
         }
     }
     Ok(None)
+}
+
+/// Whether a file is named like a copy of one that the right answer changes: `a.py.orig`, `a.py~`, `#a.py#`.
+fn is_copy(path: &RepoPath, gold: &Patch) -> bool {
+    let name = name_of(path);
+    gold.paths().any(|changed| changed != path && name != name_of(changed) && name.contains(name_of(changed)))
+}
+
+/// Whether a file is named like what a compiler makes of one that the right answer changes.
+fn is_compiled(path: &RepoPath, gold: &Patch) -> bool {
+    let Some((stem, end)) = name_of(path).rsplit_once('.') else { return false };
+    let made = ["pyc", "pyo", "class", "o", "obj"].contains(&end);
+    // `shop.cpython-312.pyc` and `Shop$Item.class` come from `shop.py` and `Shop.java`.
+    let stem = stem.split(['.', '$']).next().unwrap_or(stem);
+    made && gold.paths().any(|changed| name_of(changed).split('.').next() == Some(stem))
+}
+
+/// Whether a file is one that git keeps commits in.
+fn is_history(path: &RepoPath) -> bool {
+    let path = path.as_str();
+    let loose = || {
+        let mut parts = path.rsplit('/');
+        let names = (parts.next(), parts.next(), parts.next());
+        let digits =
+            |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        matches!(names, (Some(name), Some(folder), Some("objects")) if digits(name, 38) && digits(folder, 2))
+    };
+    path.ends_with(".pack") && path.contains("objects/") || path.ends_with(".bundle") || loose()
+}
+
+fn name_of(path: &RepoPath) -> &str {
+    path.as_str().rsplit('/').next().unwrap_or_default()
+}
+
+/// The failing tests that the right answer mends, where there are others that it does not: those are nobody's task.
+pub(super) async fn fixed(entry: &Entry, door: &Door) -> Result<Option<BTreeSet<TestId>>> {
+    let opened = entry.open(&door.cache)?;
+    let mut verifier = (door.open)(opened.task.clone(), &opened.beside, &|_| {})?;
+    let Some(answer) = &opened.answer else { return Ok(None) };
+    let gold = answer.patch(&verifier.workshop.snapshot)?;
+    let Ok(baseline) = red(&mut verifier).await? else { return Ok(None) };
+    let run = verifier.try_tests(&verifier.compose(&gold)?.product, None).await?;
+    // Only what has a result of its own has a name that a task can give.
+    let passes = |id: &&TestId| run.tests.get(*id).is_some_and(|test| test.outcome == Outcome::Passed);
+    let fixed: BTreeSet<TestId> = baseline.targets.iter().filter(passes).cloned().collect();
+    Ok((!fixed.is_empty() && fixed.len() < baseline.targets.len()).then_some(fixed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RepoPath {
+        RepoPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn files_that_may_hold_the_answer_are_known_by_name() {
+        let gold = Patch([(path("src/shop.py"), Some(File::plain("x")))].into());
+        for (file, copy, compiled, history) in [
+            ("src/shop.py.orig", true, false, false),
+            ("old/shop.py~", true, false, false),
+            ("src/shop.py", false, false, false),
+            ("other/shop.py", false, false, false),
+            ("src/__pycache__/shop.cpython-312.pyc", false, true, false),
+            ("src/__pycache__/shopper.cpython-312.pyc", false, false, false),
+            ("build/shop.o", false, true, false),
+            ("fixture.git/objects/ab/0123456789abcdef0123456789abcdef012345", false, false, true),
+            ("fixture.git/objects/pack/pack-1.pack", false, false, true),
+            ("old.bundle", false, false, true),
+            ("src/objects/ab/shop", false, false, false),
+        ] {
+            let found =
+                (is_copy(&path(file), &gold), is_compiled(&path(file), &gold), is_history(&path(file)));
+            assert_eq!(found, (copy, compiled, history), "{file}");
+        }
+    }
 }

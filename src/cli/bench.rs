@@ -36,8 +36,8 @@ Examples:
   regreen bench plan fixtures --model repair --run work
   regreen bench exec --run work --index 17         one unit, for schedulers of your own
 
-Sets: a task's folder, a folder of them, JSONL of HumanEvalFix or SWE-bench. Models are those of `regreen fix`, and the
-scripted gold, empty and oracle-noise, which know the answer and try out the machine.
+Sets: a task's folder, a folder of them, exercism tracks, JSONL of HumanEvalFix or SWE-bench. Models are those of
+`regreen fix`, and the scripted gold, empty and oracle-noise, which know the answer and try out the machine.
 
 Exit status: 0 every unit has a result, 3 the money is spent, 6 some are inconclusive; `exec`: 0 stored, 75 try again,
 78 do not.";
@@ -80,7 +80,7 @@ struct GoArgs {
 /// What a plan is made from.
 #[derive(Clone, Debug, Args)]
 struct PlanArgs {
-    /// A task's folder, a folder of them, or JSONL of `HumanEvalFix` or SWE-bench
+    /// A task's folder, a folder of them, exercism tracks, or JSONL of `HumanEvalFix` or SWE-bench
     set: Option<PathBuf>,
     /// Who is measured; may be repeated
     #[arg(long, value_name = "MODEL", help_heading = "Units")]
@@ -125,7 +125,7 @@ struct PlanArgs {
 
 /// How tasks are built and tested.
 #[derive(Clone, Debug, Args)]
-struct HowArgs {
+pub(super) struct HowArgs {
     /// Deadline of every build and test command, in seconds
     #[arg(long, value_name = "SECONDS", help_heading = "Build and test")]
     deadline: Option<u64>,
@@ -133,7 +133,7 @@ struct HowArgs {
     #[arg(long, value_enum, default_value = "on", value_name = "WHEN", help_heading = "Build and test")]
     setup_network: Switch,
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -159,6 +159,9 @@ struct ValidateArgs {
     /// How often the right answer must be green
     #[arg(long, value_name = "N", default_value_t = 5)]
     times: u32,
+    /// Tasks at a time [default: one a core]
+    #[arg(short = 'j', value_name = "N")]
+    workers: Option<usize>,
     /// Where the proofs are written, one line a task [default: SET with .proofs.jsonl after it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -200,8 +203,7 @@ pub fn bench(args: BenchArgs) -> Result<Exit> {
             supervised(|| {}, async move { tokio::task::spawn_blocking(move || exec(&args)).await? })
         }
         Some(What::Validate(args)) => {
-            let watch = Watch::new(false);
-            supervised(|| {}, validate(&args, &watch))
+            supervised(|| {}, async move { tokio::task::spawn_blocking(move || validate(&args)).await? })
         }
         None => go(&args.go),
     }
@@ -301,7 +303,7 @@ fn replan(lock: &Lock) -> Result<PlanArgs> {
 }
 
 /// What a bench needs of arguments and environment.
-fn door(
+pub(super) fn door(
     by: &ProposerArgs,
     how: &HowArgs,
     cache: Option<&PathBuf>,
@@ -451,14 +453,19 @@ fn go(args: &GoArgs) -> Result<Exit> {
 
 /// Runs what has no result yet of the last of these runs, and reports on them all.
 fn work(runs: Vec<PathBuf>, cache: Option<PathBuf>, workers: Option<usize>, retry: bool) -> Result<Exit> {
-    let workers =
-        workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    ensure!(workers > 0, Usage("-j 0 does nothing".to_owned()));
+    let workers = crew(workers)?;
     let shown = runs.last().map_or(String::new(), |folder| folder.display().to_string());
     let stopped = || say(&format!("stopped; nothing is lost: `regreen bench --resume {shown}` goes on"));
     supervised(stopped, async move {
         tokio::task::spawn_blocking(move || run(&runs, cache.as_ref(), workers, retry)).await?
     })
+}
+
+/// How many work at a time.
+pub(super) fn crew(asked: Option<usize>) -> Result<usize> {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    ensure!(asked != Some(0), Usage("-j 0 does nothing".to_owned()));
+    Ok(asked.unwrap_or_else(cores))
 }
 
 fn run(runs: &[PathBuf], cache: Option<&PathBuf>, workers: usize, retry: bool) -> Result<Exit> {
@@ -555,22 +562,29 @@ impl Progress {
 }
 
 /// Proves every task, and writes what was found beside the set.
-async fn validate(args: &ValidateArgs, watch: &Watch) -> Result<Exit> {
+fn validate(args: &ValidateArgs) -> Result<Exit> {
+    let watch = Watch::new(false);
     let mirrors = args.mirrors.as_deref().map(absolute).transpose()?;
     let set = set::read(&args.set, mirrors.as_deref().map(Path::new)).map_err(usage)?;
-    let door = door(&ProposerArgs::default(), &args.how, None, None, 1)?;
+    let workers = crew(args.workers)?;
+    let door = door(&ProposerArgs::default(), &args.how, None, None, workers)?;
     let out = args.out.clone().unwrap_or_else(|| {
         let mut name = args.set.components().as_path().as_os_str().to_owned();
         name.push(".proofs.jsonl");
         PathBuf::from(name)
     });
-    let mut proofs = Vec::new();
-    for (at, task) in set.tasks.iter().enumerate() {
+    let proofs = Mutex::new(std::collections::BTreeMap::new());
+    bench::side_by_side(set.tasks.len(), workers, &|at| {
+        let task = &set.tasks[at];
         watch.say(&format!("{} of {}: {}", at + 1, set.tasks.len(), task.id));
-        let proof = bench::prove(task, &door, args.times).await?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let proof = runtime.block_on(bench::prove(task, &door, args.times))?;
         watch.line(&line(&proof));
-        proofs.push(proof);
-    }
+        proofs.lock().unwrap_or_else(PoisonError::into_inner).insert(at, proof);
+        Ok(true)
+    })?;
+    let proofs = proofs.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let proofs: Vec<Proof> = proofs.into_values().collect();
     let mut text = String::new();
     for proof in &proofs {
         text.push_str(&serde_json::to_string(proof)?);

@@ -5,6 +5,7 @@ mod settings;
 mod hidden;
 mod watch;
 mod bench;
+mod mine;
 mod report;
 mod export;
 mod reports;
@@ -64,6 +65,9 @@ enum Command {
     /// Judge the answers of a bench again without asking a model, in a new run
     #[command(after_help = bench::REGRADE_EXAMPLES)]
     Regrade(bench::RegradeArgs),
+    /// Make a task set out of a repository's own bug fixes, each of them proved
+    #[command(after_help = mine::EXAMPLES)]
+    Mine(Box<mine::MineArgs>),
     /// Say what benches found: rates with intervals, paired comparisons
     #[command(after_help = report::EXAMPLES)]
     Report(report::ReportArgs),
@@ -427,6 +431,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         Command::Localise { common, .. } => common.enter_namespace(),
         Command::Bench(args) => args.enter_namespace(),
         Command::Regrade(args) => args.enter_namespace(),
+        Command::Mine(args) => args.how.common.enter_namespace(),
         Command::Show { .. }
         | Command::Report(_)
         | Command::Export(_)
@@ -453,6 +458,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         }
         Command::Bench(args) => bench::bench(*args),
         Command::Regrade(args) => bench::regrade(&args),
+        Command::Mine(args) => mine::mine(*args),
         Command::Report(args) => report::report(&args),
         Command::Export(args) => export::export(&args),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),

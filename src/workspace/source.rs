@@ -227,7 +227,7 @@ fn copy_plain(from: &Path, to: &Path) -> Result<()> {
 
 /// Makes the folder a repository of one commit; returns the tree id and the number of files. Bytes are stored
 /// as they are. The commit's date is fixed, so that equal trees give equal commits.
-fn commit(root: &Path) -> Result<(String, usize)> {
+pub fn commit(root: &Path) -> Result<(String, usize)> {
     let mut options = git2::RepositoryInitOptions::new();
     options.external_template(false).initial_head("main");
     let repository = Repository::init_opts(root, &options)?;

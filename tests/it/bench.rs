@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
+use crate::models::{Server, whole};
 use crate::regreen_command;
 
 const TEST: &str = "echo 1..2
@@ -213,7 +214,24 @@ fn validation_tells_good_tasks_from_bad_ones() {
     fs::write(place.path("set/left/repo/add.sh.orig"), RIGHT).unwrap();
     place.task("unsolved", "Sums are wrong.", "");
     fs::write(place.path("set/unsolved/gold.patch"), CHEAT).unwrap();
-    let done = place.bench(&["validate", "set", "--times", "2", "--out", "proofs.jsonl"]);
+    place.task("copied", "Sums are wrong.", "");
+    fs::write(place.path("set/copied/repo/add.sh.bak"), format!("# Old.\n{RIGHT}")).unwrap();
+    place.task("packed", "Sums are wrong.", "");
+    fs::write(place.path("set/packed/repo/old.bundle"), "# v2 git bundle\n").unwrap();
+    place.task("weak", "The word is wrong.", "");
+    for (file, text) in [
+        ("repo/test.sh", "echo 1..1\ngrep -q good word.txt && echo ok 1 - word || echo not ok 1 - word\n"),
+        ("repo/word.txt", "bad\n"),
+        ("repo/sum.py", "def add(a, b):\n    return a - b\n"),
+        (
+            "gold.patch",
+            "diff --git a/sum.py b/sum.py\n--- a/sum.py\n+++ b/sum.py\n@@ -1,2 +1,2 @@\n def add(a, b):\n-    return a - b\n+    return a + b\n\
+             diff --git a/word.txt b/word.txt\n--- a/word.txt\n+++ b/word.txt\n@@ -1 +1 @@\n-bad\n+good\n",
+        ),
+    ] {
+        fs::write(place.path("set/weak").join(file), text).unwrap();
+    }
+    let done = place.bench(&["validate", "set", "--times", "2", "-j", "2", "--out", "proofs.jsonl"]);
     assert_status(&done, 1);
     let proofs = fs::read_to_string(place.path("proofs.jsonl")).unwrap();
     for (task, fault) in [
@@ -222,6 +240,9 @@ fn validation_tells_good_tasks_from_bad_ones() {
         ("green", Some("nothing fails on the base")),
         ("left", Some("add.sh.orig of the base holds the right answer")),
         ("unsolved", Some("the right answer is not-solved")),
+        ("copied", Some("add.sh.bak of the base holds the right answer")),
+        ("packed", Some("old.bundle of the base is git's history")),
+        ("weak", Some("put into the right answer")),
     ] {
         let lines = proofs.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let proof = lines.into_iter().find(|proof| proof["task"] == task).unwrap();
@@ -335,4 +356,55 @@ fn the_page_opens_in_a_browser_and_runs_nothing_that_others_wrote() {
     assert_eq!(dom.matches("<svg").count(), 4, "{dom}");
     assert_eq!(dom.matches("<details").count(), 4, "{dom}");
     assert!(dom.contains("<title>regreen bench</title>"), "{dom}");
+}
+
+#[test]
+fn what_all_units_may_spend_is_never_exceeded() {
+    let place = Place::new(&["a", "b", "c"]);
+    // An answer costs 1.20 dollars here, and no task is solved by it.
+    let server = Server::start(vec![whole(); 40]);
+    let model = ["--model", "openai/test", "--base-url", &server.url, "--price", "1000,1000"];
+    let most = [
+        "--max-output",
+        "300",
+        "--attempts",
+        "3",
+        "--usd",
+        "50",
+        "--total-usd",
+        "6",
+        "-j",
+        "2",
+        "--run",
+        "run",
+    ];
+    let done = place.bench(&[["set"].as_slice(), &model, &most].concat());
+    assert_status(&done, 3);
+    let calls = server.count();
+    let money = fs::read_to_string(place.path("run/money.jsonl")).unwrap();
+    let lines = || money.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let sum = |name: &str| lines().filter_map(|line| line[name].as_f64()).sum::<f64>();
+    assert!(calls > 0 && sum("settle") > 0.0 && sum("settle") <= 6.0, "{calls} calls: {money}");
+    assert_eq!(lines().filter(|line| line["reserve"].is_f64()).count(), calls, "{money}");
+    // Going on spends nothing more, and says so.
+    assert_status(&place.bench(&["--resume", "run"]), 3);
+    assert_eq!(server.count(), calls);
+}
+
+#[test]
+fn workers_share_the_processors() {
+    let place = Place::new(&["a", "b"]);
+    for task in ["a", "b"] {
+        let test = TEST.replace("\"$(sh add.sh 2 3)\" 5", "\"$(sh add.sh 2 3) on $(nproc)\" '5 on 1'");
+        assert!(test.contains("nproc"));
+        fs::write(place.path("set").join(task).join("repo/test.sh"), test).unwrap();
+    }
+    // As many workers as there are processors, and never less than two.
+    let cores = std::thread::available_parallelism().unwrap().get().max(2);
+    for task in 0..cores.saturating_sub(2) {
+        place.task(&format!("more-{task}"), "Sums are wrong.", "");
+    }
+    assert_status(&place.bench(&["set", "--model", "gold", "-j", &cores.to_string(), "--run", "run"]), 0);
+    let report = place.report("run");
+    assert_eq!(report["contestants"][0]["solved"], cores, "{report}");
 }

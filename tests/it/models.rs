@@ -25,7 +25,7 @@ const KEY: &str = "sk-test-0123456789abcdefghij";
 
 /// What the server does with one request.
 #[derive(Clone)]
-enum Act {
+pub enum Act {
     /// Answers with this status, headers and body.
     Answer(u16, &'static str, Vec<u8>),
     /// Streams the bytes in pieces of this size.
@@ -39,14 +39,14 @@ enum Act {
 }
 
 /// A running server and what it was asked.
-struct Server {
-    url: String,
+pub struct Server {
+    pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Serves `acts` in order, one a request; any further request is a fault of the client and answered with 418.
-    fn start(acts: Vec<Act>) -> Server {
+    pub fn start(acts: Vec<Act>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -64,7 +64,7 @@ impl Server {
         Server { url, requests }
     }
 
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 
@@ -213,7 +213,8 @@ fn error(status: u16, code: &str, message: &str) -> Act {
     Act::Answer(status, "", body.to_string().into_bytes())
 }
 
-fn whole() -> Act {
+/// A whole answer, which holds no edit.
+pub fn whole() -> Act {
     Act::Stream(openai(true), usize::MAX)
 }
 

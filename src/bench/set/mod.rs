@@ -1,7 +1,8 @@
-//! A set is the tasks that a bench runs over, read from where people keep them: folders with a `task.toml`,
-//! `HumanEvalFix` as JSONL, SWE-bench instances as JSONL. A set is only read; what a task needs on the disk is made
-//! when it is opened.
+//! A set is the tasks that a bench runs over, read from where people keep them: folders with a `task.toml`, exercism
+//! tracks, `HumanEvalFix` as JSONL, SWE-bench instances as JSONL. A set is only read; what a task needs on the disk
+//! is made when it is opened.
 
+mod exercism;
 mod humaneval;
 mod split;
 mod swe;
@@ -45,6 +46,7 @@ pub struct Entry {
 #[derive(Debug)]
 enum Origin {
     Folder(PathBuf),
+    Exercise(Box<exercism::Exercise>),
     HumanEvalFix(Box<humaneval::Bug>),
     SweBench(Box<swe::Instance>),
 }
@@ -93,8 +95,8 @@ impl Answer {
     }
 }
 
-/// Reads a set: a task's folder, a folder of such folders, a JSONL file, or a folder of JSONL files. Repositories of
-/// SWE-bench instances are looked for in `mirrors`, and else fetched from where they live.
+/// Reads a set: a task's folder, a folder of such folders, a JSONL file, a folder of JSONL files, or exercism tracks.
+/// Repositories of SWE-bench instances are looked for in `mirrors`, and else fetched from where they live.
 pub fn read(place: &Path, mirrors: Option<&Path>) -> Result<Set> {
     let place = place.canonicalize().with_context(|| format!("failed to open {}", place.display()))?;
     let mut tasks = Vec::new();
@@ -110,8 +112,15 @@ pub fn read(place: &Path, mirrors: Option<&Path>) -> Result<Set> {
                 read_lines(&inside, mirrors, &mut tasks)?;
             }
         }
+        for exercise in exercism::found(&place)? {
+            tasks.push(self::exercise(exercise)?);
+        }
     }
-    ensure!(!tasks.is_empty(), "{} holds no task: neither task.toml folders nor *.jsonl", place.display());
+    ensure!(
+        !tasks.is_empty(),
+        "{} holds no task: neither task.toml folders nor *.jsonl nor exercises",
+        place.display()
+    );
     let mut seen = BTreeSet::new();
     for task in &tasks {
         ensure!(seen.insert(&task.id), "two tasks of {} are called {}", place.display(), one_line(&task.id));
@@ -154,13 +163,21 @@ fn text_of(folder: &Path) -> Option<String> {
     text.lines().any(|line| line.trim_start().starts_with("regreen =")).then_some(text)
 }
 
-fn folder(place: PathBuf) -> Result<Entry> {
+/// A task's folder.
+pub(super) fn folder(place: PathBuf) -> Result<Entry> {
     let task = folder_task(&place)?;
     let name = place.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
     let id = if task.id.is_empty() { name } else { task.id };
     let mut hasher = Sha256::new();
     digest(&place, &place, &mut hasher)?;
     Ok(Entry { id, hash: hex(&hasher.finalize()), origin: Origin::Folder(place) })
+}
+
+fn exercise(place: PathBuf) -> Result<Entry> {
+    let mut hasher = Sha256::new();
+    digest(&place, &place, &mut hasher)?;
+    let exercise = exercism::Exercise::read(place)?;
+    Ok(Entry { id: exercise.id(), hash: hex(&hasher.finalize()), origin: Origin::Exercise(exercise.into()) })
 }
 
 fn folder_task(place: &Path) -> Result<Task> {
@@ -245,6 +262,7 @@ impl Entry {
     pub fn open(&self, cache: &Path) -> Result<Opened> {
         let mut opened = match &self.origin {
             Origin::Folder(place) => open_folder(place)?,
+            Origin::Exercise(exercise) => exercise.open(cache)?,
             Origin::HumanEvalFix(bug) => bug.open(cache)?,
             Origin::SweBench(instance) => instance.open(cache)?,
         };
