@@ -98,7 +98,8 @@ fn is_mixed(repository: &Repository, commit: &Commit, kinds: &Kinds) -> Result<b
         source |= own;
         // What a toolchain protects may be no more than its configuration.
         tests |= kinds.tests.is_match(path) && kinds.sources.is_match(path);
-        tests |= own && path.ends_with(".rs") && holds_rust_tests(repository, delta.new_file().id());
+        let rust = Path::new(path).extension().is_some_and(|end| end == "rs");
+        tests |= own && rust && holds_rust_tests(repository, delta.new_file().id());
     }
     Ok(source && tests)
 }

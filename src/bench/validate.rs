@@ -287,7 +287,11 @@ fn is_history(path: &RepoPath) -> bool {
             |text: &str, count| text.len() == count && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         matches!(names, (Some(name), Some(folder), Some("objects")) if digits(name, 38) && digits(folder, 2))
     };
-    path.ends_with(".pack") && path.contains("objects/") || path.ends_with(".bundle") || loose()
+    match path.rsplit_once('.') {
+        Some((_, "bundle")) => true,
+        Some((before, "pack")) => before.contains("objects/"),
+        _ => loose(),
+    }
 }
 
 fn name_of(path: &RepoPath) -> &str {

@@ -11,7 +11,6 @@ use super::bench::{HowArgs, crew, door};
 use super::watch::Watch;
 use super::{Exit, ProposerArgs, Usage, settings, supervised};
 use crate::bench::{self, Asked, Mined};
-use crate::text::clip;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -59,7 +58,7 @@ pub struct MineArgs {
 fn moment(text: &str) -> Result<i64, String> {
     let day = format!("{text}T00:00:00Z");
     let moment = text.parse::<jiff::Timestamp>().or_else(|_| day.parse());
-    moment.map(|moment| moment.as_second()).map_err(|_| "write it as 2024-01-31".to_owned())
+    moment.map(jiff::Timestamp::as_second).map_err(|_| "write it as 2024-01-31".to_owned())
 }
 
 /// Mines the repository.
@@ -106,7 +105,7 @@ fn mined(args: &MineArgs) -> Result<Exit> {
 }
 
 fn line(mined: &Mined) -> String {
-    let commit = clip(&mined.commit, 10);
+    let commit = mined.commit.get(..10).unwrap_or(&mined.commit);
     match (&mined.task, &mined.reason) {
         (Some(_), _) => format!("task     {commit} {}", mined.subject),
         (None, Some(reason)) if mined.environment => format!("no word  {commit} {}: {reason}", mined.subject),
