@@ -247,7 +247,7 @@ pub fn commit(root: &Path) -> Result<(String, usize)> {
             std::io::copy(&mut fs::File::open(path)?, &mut writer)?;
             (if data.permissions().mode() & 0o100 == 0 { 0o100_644 } else { 0o100_755 }, writer.commit()?)
         };
-        let inside = path.strip_prefix(root).expect("the walk stays below its root");
+        let inside = path.strip_prefix(root)?;
         index.add(&index_entry(inside, mode, id, data.len()))?;
         files += 1;
         Ok(true)
