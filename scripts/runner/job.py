@@ -176,12 +176,12 @@ class Job:
             "runner": runner,
             "steps": steps,
             "inputs": scope.inputs,
-            "needs": self.needs,
-            "vars": self.run.variables,
             "strategy": {},
             "matrix": None,
         }
+        # An action has only what is handed to it.
         if not scope.action:
+            found.update(needs=self.needs, vars=self.run.variables)
             found["secrets"] = {**self.run.secrets, "GITHUB_TOKEN": self.token}
         return found
 
@@ -387,6 +387,8 @@ class Job:
     def _composite(self, step, action, scope):
         workflow.check_steps(action["runs"].get("steps"), "the composite action")
         for definition in action["runs"]["steps"]:
+            if "timeout-minutes" in definition:
+                raise WorkflowError("a step of a composite action has no timeout-minutes")
             step.inner.append(self.one_step(definition, scope))
         for name, details in (action.get("outputs") or {}).items():
             step.outputs[name] = to_text(self._value(details.get("value", ""), scope))
