@@ -193,6 +193,9 @@ pub struct Setup {
     pub when: Option<Condition>,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Whether it may fail: it only spares later commands some work.
+    #[serde(default)]
+    pub optional: bool,
     /// Deadline in seconds.
     #[serde(default = "ten_minutes")]
     pub seconds: u64,
@@ -204,7 +207,13 @@ pub struct Setup {
 impl Setup {
     /// A step of the task's own, which runs in the folder `at`.
     pub fn own(argv: &[String], at: &str) -> Setup {
-        Setup { when: None, argv: argv.to_vec(), seconds: ten_minutes(), at: Some(at.to_owned()) }
+        Setup {
+            when: None,
+            argv: argv.to_vec(),
+            optional: false,
+            seconds: ten_minutes(),
+            at: Some(at.to_owned()),
+        }
     }
 }
 

@@ -206,8 +206,8 @@ impl Suite {
         globs.iter().map(here).collect()
     }
 
-    /// The set-up commands that apply to the tree.
-    pub fn setup(&self, tree: &Tree, launchers: &Path) -> Result<Vec<Invocation>> {
+    /// The set-up commands that apply to the tree, and whether each has to succeed.
+    pub fn setup(&self, tree: &Tree, launchers: &Path) -> Result<Vec<(Invocation, bool)>> {
         let fill = self.fill(tree, launchers);
         let listing = Listing::of(&tree.here, &self.dir);
         let mut commands = Vec::new();
@@ -217,14 +217,15 @@ impl Suite {
             {
                 continue;
             }
-            commands.push(Invocation {
+            let command = Invocation {
                 argv: fill.all(&step.argv),
                 dir: step.at.clone().unwrap_or_else(|| self.dir.clone()),
                 env: self.profile.environment.clone(),
                 seconds: step.seconds,
                 limits: self.profile.limits,
                 reads: Reads::Messages,
-            });
+            };
+            commands.push((command, !step.optional));
         }
         Ok(commands)
     }

@@ -40,10 +40,10 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
     let workspace = verifier.workshop.workspace()?;
     let results = verifier.workshop.scratch.results()?;
     for suite in &verifier.suites {
-        for invocation in suite.setup(&workspace.places(), &verifier.launchers)? {
+        for (invocation, must) in suite.setup(&workspace.places(), &verifier.launchers)? {
             say(&format!("setting up: {}", text::clip(&invocation.argv.join(" "), 60)));
             let finished = verifier.run(&invocation, &workspace, &results, Phase::SetUp).await?;
-            if !finished.exit.success() {
+            if must && !finished.exit.success() {
                 let log = finished.log(4000)?;
                 return Ok(Some(setup_trouble(&invocation.argv.join(" "), &finished.exit.to_string(), &log)));
             }
