@@ -22,18 +22,35 @@ const LARGEST: u64 = 16 << 20;
 ///
 /// Fails when a parent of a changed path is a link or a file, or a changed path is a folder.
 pub fn apply_beneath(root: &Path, patch: &Patch) -> Result<()> {
-    for (path, after) in &patch.0 {
+    let (gone, there): (Vec<_>, Vec<_>) = patch.0.iter().partition(|(_, after)| after.is_none());
+    // First what goes: a file may take the place of a folder.
+    for (path, after) in gone.into_iter().chain(there) {
         let place = parents(root, path)?;
         match fs::symlink_metadata(&place) {
             Ok(data) if data.is_dir() => bail!("{path} is a folder"),
             Ok(_) => fs::remove_file(&place)?,
             Err(_) => {}
         }
-        if let Some(file) = after {
-            write(&place, file).with_context(|| format!("failed to write {path}"))?;
+        match after {
+            Some(file) => write(&place, file).with_context(|| format!("failed to write {path}"))?,
+            None => make_way(root, path, patch),
         }
     }
     Ok(())
+}
+
+/// Removes the folders that held `path` where the patch has a file of a folder's name, if they are empty now.
+fn make_way(root: &Path, path: &RepoPath, patch: &Patch) {
+    let written = |folder: &Path| {
+        let folder = RepoPath::new(&folder.to_string_lossy()).ok();
+        folder.is_some_and(|folder| matches!(patch.0.get(&folder), Some(Some(_))))
+    };
+    let folders = || Path::new(path.as_str()).ancestors().skip(1);
+    if let Some(last) = folders().position(written) {
+        for folder in folders().take(last + 1) {
+            let _ = fs::remove_dir(root.join(folder));
+        }
+    }
 }
 
 pub fn times(data: &Metadata) -> Option<std::time::SystemTime> {

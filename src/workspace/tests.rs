@@ -164,6 +164,30 @@ fn a_patch_never_writes_through_a_link() {
 }
 
 #[test]
+fn a_file_may_take_the_place_of_a_folder_that_a_patch_empties() {
+    let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    git2::Repository::init(repository.path()).unwrap();
+    fs::create_dir_all(repository.path().join("data/deep")).unwrap();
+    for name in ["data/one", "data/deep/two"] {
+        fs::write(repository.path().join(name), "x").unwrap();
+    }
+    let workshop = workshop(repository.path(), cache.path());
+    let workspace = workshop.workspace().unwrap();
+    let link = Some(File { kind: FileKind::Link, content: b"elsewhere".to_vec() });
+    let mut patch = Patch([(path("data"), link), (path("data/one"), None)].into());
+    assert!(workspace.apply(&patch).is_err(), "something is left in the folder");
+    drop(workspace);
+    let workspace = workshop.workspace().unwrap();
+    patch.0.insert(path("data/deep/two"), None);
+    workspace.apply(&patch).unwrap();
+    assert_eq!(workspace.changes(&workshop.snapshot).unwrap(), patch);
+    // And back again.
+    let back = Patch([(path("data"), None), (path("data/one"), Some(File::plain("y")))].into());
+    workspace.apply(&back).unwrap();
+    assert_eq!(fs::read_to_string(workspace.tree().join("data/one")).unwrap(), "y");
+}
+
+#[test]
 fn what_set_up_left_is_kept_and_what_it_changed_of_the_base_is_not() {
     let (repository, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     odd_repository(repository.path());
