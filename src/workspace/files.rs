@@ -22,9 +22,9 @@ const LARGEST: u64 = 16 << 20;
 ///
 /// Fails when a parent of a changed path is a link or a file, or a changed path is a folder.
 pub fn apply_beneath(root: &Path, patch: &Patch) -> Result<()> {
-    let (gone, there): (Vec<_>, Vec<_>) = patch.0.iter().partition(|(_, after)| after.is_none());
+    let (removed, written): (Vec<_>, Vec<_>) = patch.0.iter().partition(|(_, after)| after.is_none());
     // First what goes: a file may take the place of a folder.
-    for (path, after) in gone.into_iter().chain(there) {
+    for (path, after) in removed.into_iter().chain(written) {
         let place = parents(root, path)?;
         match fs::symlink_metadata(&place) {
             Ok(data) if data.is_dir() => bail!("{path} is a folder"),
