@@ -39,11 +39,11 @@ pub fn apply_beneath(root: &Path, patch: &Patch) -> Result<()> {
     Ok(())
 }
 
-/// Removes the folders that held `path` where the patch has a file of a folder's name, if they are empty now.
-fn make_way(root: &Path, path: &RepoPath, patch: &Patch) {
+/// Removes the folders that held `path` where the new files hold one of a folder's name, if they are empty now.
+fn make_way(root: &Path, path: &RepoPath, new: &Patch) {
     let written = |folder: &Path| {
         let folder = RepoPath::new(&folder.to_string_lossy()).ok();
-        folder.is_some_and(|folder| matches!(patch.0.get(&folder), Some(Some(_))))
+        folder.is_some_and(|folder| matches!(new.0.get(&folder), Some(Some(_))))
     };
     let folders = || Path::new(path.as_str()).ancestors().skip(1);
     if let Some(last) = folders().position(written) {
