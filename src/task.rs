@@ -44,6 +44,10 @@ pub struct Task {
     /// The container image to build and test in, when the sandbox is a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Where in the container folders of the repository appear too: the absolute path, and the folder, empty for all of
+    /// it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shown: BTreeMap<String, String>,
     /// Environment of set-up, build and test.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,

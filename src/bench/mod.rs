@@ -24,6 +24,7 @@ use crate::process;
 use crate::prompt::Templates;
 use crate::propose::Proposer;
 use crate::record::Record;
+use crate::sandbox::Sandbox;
 use crate::task::Task;
 use crate::verify::{Say, Verifier};
 
@@ -48,12 +49,17 @@ pub type Open = dyn Fn(Task, &Path, Say<'_>) -> Result<Verifier> + Send + Sync;
 /// Makes a proposer of this name, which leaves out the answers that a unit had already.
 pub type Make = dyn Fn(&str, usize) -> Result<Box<dyn Proposer>> + Send + Sync;
 
+/// The box that runs this image.
+pub type Contain = dyn Fn(&str) -> Result<Sandbox> + Send + Sync;
+
 /// What a bench needs of whoever read arguments and environment.
 pub struct Door {
     /// How tasks are opened.
     pub open: Box<Open>,
     /// How proposers are made, the scripted ones excepted.
     pub make: Box<Make>,
+    /// How containers are made, of tasks that come as images.
+    pub contain: Box<Contain>,
     /// What models are told.
     pub templates: Templates,
     /// Where scratch folders are made.

@@ -151,7 +151,7 @@ pub struct Scripted {
 
 impl Scripted {
     /// A proposer for a task; the first `answers` are left out, which a killed unit had already.
-    pub fn new(
+    pub async fn new(
         name: &str,
         opened: &Opened,
         verifier: &Verifier,
@@ -163,7 +163,7 @@ impl Scripted {
         let base = &verifier.workshop.snapshot;
         let gold = match (&opened.answer, name) {
             (_, EMPTY) => Patch::default(),
-            (Some(answer), _) => answer.patch(base)?,
+            (Some(answer), _) => answer.patch(verifier).await?,
             (None, _) => anyhow::bail!("the set does not tell the right answer to {}", opened.task.id),
         };
         let mut cheats = Vec::new();

@@ -130,12 +130,12 @@ async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<R
     let say = |_: &str| {};
     let settings = &bench.lock.settings;
     let entry = bench.set.task(&line.task).with_context(|| format!("the set has no task {}", line.task));
-    let mut opened = entry?.open(&bench.door.cache)?;
+    let mut opened = entry?.open(&bench.door).await?;
     opened.task.budget = settings.budget.clone();
     let mut verifier = (bench.door.open)(opened.task.clone(), &opened.beside, &say)?;
     verifier.held_out.clone_from(&opened.held_out);
     head(line, &verifier, &mut ledger)?;
-    let inner = proposer(bench, line, &opened, &verifier, answers(&ledger.records))?;
+    let inner = proposer(bench, line, &opened, &verifier, answers(&ledger.records)).await?;
     let broke = Rc::new(Cell::new(false));
     let unit = line.key.as_str().to_owned();
     let metered = Metered { inner, money: bench.money.clone(), unit, broke: broke.clone() };
@@ -195,7 +195,7 @@ fn answers(records: &[Record]) -> usize {
     records.iter().filter(|record| matches!(record.event, Event::Replied { .. })).count()
 }
 
-fn proposer(
+async fn proposer(
     bench: &Bench,
     line: &Line,
     opened: &Opened,
@@ -211,7 +211,7 @@ fn proposer(
     }
     let seed = scripted::seed(settings.seed, &line.task, line.sample);
     let harness = bench.door.harness.as_deref();
-    Ok(Box::new(Scripted::new(&line.model, opened, verifier, &settings.rates, seed, answers, harness)?))
+    Ok(Box::new(Scripted::new(&line.model, opened, verifier, &settings.rates, seed, answers, harness).await?))
 }
 
 /// The answers that a unit of an earlier run had, under the name of who gave them.

@@ -54,6 +54,11 @@ impl Proof {
         }
     }
 
+    /// Of a task that cannot be run here.
+    pub fn left_out(entry: &Entry, why: &str) -> Proof {
+        Proof { faults: vec![format!("left out: {why}")], environment: true, ..Proof::of(entry) }
+    }
+
     /// Whether the task may be used.
     pub fn holds(&self) -> bool {
         self.faults.is_empty()
@@ -63,7 +68,7 @@ impl Proof {
 /// Proves a task; the right answer must be green `times` times.
 pub async fn prove(entry: &Entry, door: &Door, times: u32) -> Result<Proof> {
     let mut proof = Proof::of(entry);
-    let opened = match entry.open(&door.cache) {
+    let opened = match entry.open(door).await {
         Ok(opened) => opened,
         Err(error) => {
             proof.faults.push(format!("it cannot be opened: {error:#}"));
@@ -80,14 +85,14 @@ pub async fn prove(entry: &Entry, door: &Door, times: u32) -> Result<Proof> {
     };
     verifier.held_out.clone_from(&opened.held_out);
     let base = &verifier.workshop.snapshot;
-    let gold = match opened.answer.as_ref().map(|answer| answer.patch(base)) {
-        Some(Ok(gold)) => gold,
-        Some(Err(error)) => {
+    let Some(answer) = &opened.answer else {
+        proof.faults.push("the set does not tell the right answer".to_owned());
+        return Ok(proof);
+    };
+    let gold = match answer.patch(&verifier).await {
+        Ok(gold) => gold,
+        Err(error) => {
             proof.faults.push(format!("the right answer cannot be read: {error:#}"));
-            return Ok(proof);
-        }
-        None => {
-            proof.faults.push("the set does not tell the right answer".to_owned());
             return Ok(proof);
         }
     };
@@ -300,14 +305,13 @@ fn name_of(path: &RepoPath) -> &str {
 
 /// The failing tests that the right answer mends, where there are others that it does not: those are nobody's task.
 pub(super) async fn fixed(entry: &Entry, door: &Door) -> Result<Option<BTreeSet<TestId>>> {
-    let opened = entry.open(&door.cache)?;
+    let opened = entry.open(door).await?;
     let mut verifier = (door.open)(opened.task.clone(), &opened.beside, &|_| {})?;
     let Some(answer) = &opened.answer else { return Ok(None) };
-    let gold = answer.patch(&verifier.workshop.snapshot)?;
+    let gold = answer.patch(&verifier).await?;
     let Ok(baseline) = red(&mut verifier).await? else { return Ok(None) };
     let run = verifier.try_tests(&verifier.compose(&gold)?.product, None).await?;
-    // Only what has a result of its own has a name that a task can give.
-    let passes = |id: &&TestId| run.tests.get(*id).is_some_and(|test| test.outcome == Outcome::Passed);
+    let passes = |id: &&TestId| run.outcome(id) == Outcome::Passed;
     let fixed: BTreeSet<TestId> = baseline.targets.iter().filter(passes).cloned().collect();
     Ok((!fixed.is_empty() && fixed.len() < baseline.targets.len()).then_some(fixed))
 }

@@ -14,10 +14,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::settings::{self, Proposing, usage};
 use super::watch::Watch;
 use super::{Common, Exit, ProposerArgs, Switch, TaskArgs, Usage, supervised};
+use crate::bench::set::Set;
 use crate::bench::{self, Bench, Door, End, Lock, Proof, Rates, Settings, Told, set};
 use crate::budget::Budget;
 use crate::report::{self, Standing};
-use crate::sandbox::{self, Sandbox};
+use crate::sandbox::{self, Level, Sandbox};
 use crate::task::Limits;
 
 pub const REGRADE_EXAMPLES: &str = "\
@@ -36,8 +37,8 @@ Examples:
   regreen bench plan fixtures --model repair --run work
   regreen bench exec --run work --index 17         one unit, for schedulers of your own
 
-Sets: a task's folder, a folder of them, exercism tracks, JSONL of HumanEvalFix or SWE-bench. Models are those of
-`regreen fix`, and the scripted gold, empty and oracle-noise, which know the answer and try out the machine.
+Sets: a task's folder, a folder of them (Harbor's, too), exercism tracks, JSONL of HumanEvalFix or SWE-bench. Models are
+those of `regreen fix`, and the scripted gold, empty and oracle-noise, which know the answer and try out the machine.
 
 Exit status: 0 every unit has a result, 3 the money is spent, 6 some are inconclusive; `exec`: 0 stored, 75 try again,
 78 do not.";
@@ -227,7 +228,9 @@ fn planned(plan: &PlanArgs) -> Result<PathBuf> {
         settings::proposer(model, true, 0, &Proposing { by: &plan.by, harness, usd: Some(plan.usd) })?;
     }
     let mirrors = plan.mirrors.as_deref().map(absolute).transpose()?;
-    let set = set::read(set_at, mirrors.as_deref().map(Path::new)).map_err(usage)?;
+    let mut set = set::read(set_at, mirrors.as_deref().map(Path::new)).map_err(usage)?;
+    fit(&mut set, || door(&plan.by, &plan.how, None, None, 1))?;
+    ensure!(!set.tasks.is_empty(), Usage("no task of the set can be run here".to_owned()));
     let budget = Budget {
         attempts: Some(plan.attempts),
         tokens: plan.tokens,
@@ -314,7 +317,11 @@ pub(super) fn door(
     if let Some(cache) = cache {
         common.cache = Some(cache.clone());
     }
-    let sandbox = settings::sandbox(&common, common.image.as_deref())?;
+    let usual = match (common.sandbox, &common.image) {
+        // Each task names its image.
+        (Some(Level::Container), None) => None,
+        _ => Some(settings::sandbox(&common, common.image.as_deref())?),
+    };
     let mut on = TaskArgs::of(".".to_owned());
     (on.deadline, on.setup_network) = (how.deadline, how.setup_network);
     // Units that run side by side share the machine's memory, whatever each would take alone.
@@ -322,13 +329,14 @@ pub(super) fn door(
     let share = Limits { memory_mib: share.filter(|_| workers > 1), ..Limits::default() };
     let (by, harness) = (by.clone(), common.harness.clone());
     let made = (harness.clone(), by);
+    let in_image = common.clone();
     Ok(Door {
         cache: settings::cache(&common)?,
         templates: settings::templates(harness.as_deref())?,
         harness,
         open: Box::new(move |mut task, beside, say| {
             task.limits = task.limits.or(share);
-            let sandbox = boxed(&sandbox, &common, task.image.as_deref())?;
+            let sandbox = boxed(usual.as_ref(), &common, task.image.as_deref())?;
             let plain = task.source.path != ".";
             settings::with_sandbox(task, beside, plain, &on, &common, sandbox, say)
         }),
@@ -336,15 +344,29 @@ pub(super) fn door(
             let (harness, by) = &made;
             settings::proposer(model, true, answered, &Proposing { by, harness: harness.as_deref(), usd })
         }),
+        contain: Box::new(move |image| settings::sandbox(&in_image, Some(image))),
     })
 }
 
 /// The sandbox of a task, which may name an image of its own.
-fn boxed(usual: &Sandbox, common: &Common, image: Option<&str>) -> Result<Sandbox> {
-    match image {
-        Some(image) if common.image.is_none() => settings::sandbox(common, Some(image)),
-        _ => Ok(usual.clone()),
+fn boxed(usual: Option<&Sandbox>, common: &Common, image: Option<&str>) -> Result<Sandbox> {
+    match (usual, image) {
+        (Some(usual), _) if common.image.is_some() || image.is_none() => Ok(usual.clone()),
+        _ => settings::sandbox(common, image),
     }
+}
+
+/// Leaves out what cannot be run here, and says so.
+fn fit(set: &mut Set, door: impl FnOnce() -> Result<Door>) -> Result<()> {
+    if set.wants_images() {
+        let door = door()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(set.leave_out(&door));
+    }
+    for (task, why) in &set.left_out {
+        say(&format!("{} is left out: {}", task.id, crate::text::one_line(why)));
+    }
+    Ok(())
 }
 
 /// Opens a planned run.
@@ -565,9 +587,11 @@ impl Progress {
 fn validate(args: &ValidateArgs) -> Result<Exit> {
     let watch = Watch::new(false);
     let mirrors = args.mirrors.as_deref().map(absolute).transpose()?;
-    let set = set::read(&args.set, mirrors.as_deref().map(Path::new)).map_err(usage)?;
+    let mut set = set::read(&args.set, mirrors.as_deref().map(Path::new)).map_err(usage)?;
     let workers = crew(args.workers)?;
-    let door = door(&ProposerArgs::default(), &args.how, None, None, workers)?;
+    let open = || door(&ProposerArgs::default(), &args.how, None, None, workers);
+    fit(&mut set, open)?;
+    let door = open()?;
     let out = args.out.clone().unwrap_or_else(|| {
         let mut name = args.set.components().as_path().as_os_str().to_owned();
         name.push(".proofs.jsonl");
@@ -584,7 +608,8 @@ fn validate(args: &ValidateArgs) -> Result<Exit> {
         Ok(true)
     })?;
     let proofs = proofs.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let proofs: Vec<Proof> = proofs.into_values().collect();
+    let left_out = set.left_out.iter().map(|(task, why)| Proof::left_out(task, why));
+    let proofs: Vec<Proof> = proofs.into_values().chain(left_out).collect();
     let mut text = String::new();
     for proof in &proofs {
         text.push_str(&serde_json::to_string(proof)?);

@@ -314,9 +314,12 @@ pub fn with_sandbox(
     plain: bool,
     on: &TaskArgs,
     common: &Common,
-    sandbox: Sandbox,
+    mut sandbox: Sandbox,
     say: Say<'_>,
 ) -> Result<Verifier> {
+    if let Some(container) = &mut sandbox.container {
+        container.show(&task.shown).map_err(usage)?;
+    }
     let scratch = Scratch::new(&cache(common)?)?;
     say("taking the repository");
     let snapshot = workspace::take(&task.source, beside, plain, &scratch).map_err(usage)?;

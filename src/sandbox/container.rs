@@ -1,6 +1,7 @@
 //! A box made by a container engine, for tasks that come with an image: the toolchain is the image's, the tree is
 //! shown in it. The launcher outlives regreen for as long as it takes to remove the container by its name.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::wait::{WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 
-use super::Spec;
+use super::{Bind, Spec};
+use crate::patch::RepoPath;
 use crate::{process, sys};
 
 /// Which engine runs which image.
@@ -19,6 +21,9 @@ pub struct Container {
     pub engine: Vec<String>,
     /// The image, which must be on this machine.
     pub image: String,
+    /// Where folders of the tree appear too: the absolute path, and the folder.
+    #[serde(default)]
+    pub shown: BTreeMap<PathBuf, String>,
 }
 
 /// Engines that are looked for when none is named.
@@ -44,14 +49,41 @@ impl Container {
         let found = process::find(program, path).with_context(|| format!("{program} is not installed"))?;
         engine[0] = found.display().to_string();
         ensure!(!image.is_empty() && !image.starts_with('-'), "{image:?} is no name of an image");
-        Ok(Container { engine, image: image.to_owned() })
+        Ok(Container { engine, image: image.to_owned(), shown: BTreeMap::new() })
     }
 
     fn is_podman(&self) -> bool {
         self.engine.first().is_some_and(|program| program.ends_with("podman"))
     }
 
-    fn words(&self, more: &[&str]) -> Vec<OsString> {
+    /// Says where folders of the tree appear too: absolute paths, and folders in the tree, empty for all of it.
+    pub fn show(&mut self, shown: &BTreeMap<String, String>) -> Result<()> {
+        for (place, folder) in shown {
+            let fits = place.starts_with('/') && place.len() > 1 && !place.contains([',', '\n', '\0']);
+            ensure!(fits, "{place:?} is no place where a folder can appear");
+            ensure!(
+                folder.is_empty() || RepoPath::new(folder).is_ok(),
+                "{folder:?} is no folder of the repository"
+            );
+        }
+        self.shown = shown.iter().map(|(place, folder)| (place.into(), folder.clone())).collect();
+        Ok(())
+    }
+
+    /// What appears elsewhere of a tree. A folder that something has replaced by a link, which could lead anywhere, does
+    /// not.
+    pub(super) fn shown_in(&self, tree: &Path) -> Vec<Bind> {
+        let real = |place: &Path| place.symlink_metadata().is_ok_and(|data| data.is_dir());
+        let plain = |from: &Path| from.ancestors().take_while(|place| *place != tree).all(real) && real(tree);
+        let binds = self.shown.iter().map(|(to, folder)| Bind {
+            // Joining nothing would add a slash.
+            from: if folder.is_empty() { tree.to_owned() } else { tree.join(folder) },
+            to: to.clone(),
+        });
+        binds.filter(|bind| plain(&bind.from)).collect()
+    }
+
+    pub(super) fn words(&self, more: &[&str]) -> Vec<OsString> {
         self.engine.iter().map(String::as_str).chain(more.iter().copied()).map(OsString::from).collect()
     }
 
@@ -195,7 +227,8 @@ mod tests {
             "logs": "/logs", "cpu": null, "memory": 1024, "processes": 9, "file_size": null, "disk": 1, "written": [], "served": false
         }))
         .unwrap();
-        let container = Container { engine: vec![engine.to_owned()], image: "image".to_owned() };
+        let engine = vec![engine.to_owned()];
+        let container = Container { engine, image: "image".to_owned(), shown: BTreeMap::new() };
         let env = [("LD_PRELOAD".into(), "evil".into()), ("TEXT".into(), "two\nlines".into())];
         let words = container.run(&spec, "name", &["prog".into()], &env);
         words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
@@ -212,6 +245,29 @@ mod tests {
                 words.ends_with("--env=TEXT=two\nlines image prog") && !words.contains("evil"),
                 "{words}"
             );
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_replaced_by_a_link_appears_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = folder.path().join("tree");
+        std::fs::create_dir_all(tree.join("aside/logs")).unwrap();
+        std::fs::create_dir_all(folder.path().join("secret/logs")).unwrap();
+        let mut container =
+            Container { engine: Vec::new(), image: "image".to_owned(), shown: BTreeMap::new() };
+        let shown =
+            [("/app", ""), ("/logs", "aside/logs")].map(|(to, from)| (to.to_owned(), from.to_owned()));
+        container.show(&shown.into()).unwrap();
+        let places = |container: &Container| -> Vec<PathBuf> {
+            container.shown_in(&tree).into_iter().map(|bind| bind.to).collect()
+        };
+        assert_eq!(places(&container), [Path::new("/app"), Path::new("/logs")]);
+        std::fs::remove_dir_all(tree.join("aside")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("secret"), tree.join("aside")).unwrap();
+        assert_eq!(places(&container), [Path::new("/app")]);
+        for (to, from) in [("app", ""), ("/", ""), ("/a,readonly", ""), ("/a", "../b"), ("/a", "/b")] {
+            assert!(container.show(&[(to.to_owned(), from.to_owned())].into()).is_err(), "{to} {from}");
         }
     }
 

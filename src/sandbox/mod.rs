@@ -10,6 +10,7 @@ mod container;
 mod crowd;
 mod disk;
 mod filter;
+mod image;
 mod launch;
 mod probe;
 mod relay;
@@ -193,6 +194,8 @@ impl Sandbox {
         let own = own.map(|from| Bind { to: workspace.seen(&from), from });
         let others = policy.writable.iter().map(|path| Bind { from: path.clone(), to: path.clone() });
         let container = self.container.clone().filter(|_| self.level == Level::Container);
+        let shown =
+            container.as_ref().map(|container| container.shown_in(&workspace.tree())).unwrap_or_default();
         ensure!(!policy.served || self.serves(), "a server cannot be asked in this box");
         ensure!(
             container.is_some() || self.level != Level::Container,
@@ -210,7 +213,7 @@ impl Sandbox {
             home: workspace.seen(&workspace.home()),
             tmp: workspace.tmp(),
             readable: roots.into_iter().chain(policy.readable.iter().cloned()).collect(),
-            writable: own.into_iter().chain(others).collect(),
+            writable: own.into_iter().chain(others).chain(shown).collect(),
             shared: shared.collect::<Result<_>>()?,
             network: policy.network,
             served: policy.served,

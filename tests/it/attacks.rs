@@ -530,38 +530,51 @@ fn running(mark: &str) -> bool {
 }
 
 /// A container of an image that holds busybox and nothing else, where an engine works.
-#[expect(clippy::disallowed_methods, reason = "the image is made by hand")]
+#[expect(clippy::disallowed_methods, reason = "the engine keeps its images in the home")]
 fn contained() -> Option<Trial> {
+    let mut trial = Trial::new(Level::Container);
+    let image = "regreen-test-busybox";
+    let words = import(image, trial.folder.path(), &[])?;
+    let host = &mut trial.sandbox.host;
+    host.home = std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
+    trial.sandbox.container = Some(Container::new(image, Some(words), &trial.sandbox.host.path).unwrap());
+    Some(trial)
+}
+
+/// Makes an image that holds busybox and these files, in `folder`; the engine's words, if there is one.
+#[expect(clippy::disallowed_methods, reason = "the image is made by hand")]
+pub fn import(image: &str, folder: &std::path::Path, files: &[(&str, &str)]) -> Option<&'static str> {
     let program = |name: &str| process::find(name, &["/usr/bin".into(), "/bin".into()]);
     let words = if program("runc").is_some() { "podman --runtime runc" } else { "podman" };
-    let image = "regreen-test-busybox";
-    let mut trial = Trial::new(Level::Container);
     let (Some(podman), Some(busybox)) = (program("podman"), program("busybox")) else {
         eprintln!("SKIPPED: podman and busybox are needed for containers");
         assert!(!in_ci(), "podman and busybox are needed for containers");
         return None;
     };
-    let root = trial.folder.path().join("image");
+    let root = folder.join("image");
     for folder in ["bin", "tmp", "proc", "dev", "etc"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     fs::copy(busybox, root.join("bin/busybox")).unwrap();
-    for name in
-        ["sh", "cat", "echo", "sleep", "id", "env", "setsid", "dd", "head", "wget", "ls", "touch", "kill"]
-    {
+    for name in [
+        "sh", "cat", "echo", "sleep", "id", "env", "setsid", "dd", "head", "wget", "ls", "touch", "kill",
+        "rm",
+    ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
     }
-    let tar = trial.folder.path().join("image.tar");
+    for (path, text) in files {
+        let place = root.join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, text).unwrap();
+    }
+    let tar = folder.join("image.tar");
     let made =
         std::process::Command::new("tar").arg("-C").arg(&root).arg("-cf").args([&tar]).arg(".").status();
     assert!(made.unwrap().success());
     let made =
         std::process::Command::new(podman).args(["import", "-q"]).arg(&tar).arg(image).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let host = &mut trial.sandbox.host;
-    host.home = std::env::var_os("HOME").map_or_else(|| "/root".into(), PathBuf::from);
-    trial.sandbox.container = Some(Container::new(image, Some(words), &trial.sandbox.host.path).unwrap());
-    Some(trial)
+    Some(words)
 }
 
 /// Containers of this process that the engine knows.

@@ -1,8 +1,9 @@
-//! A set is the tasks that a bench runs over, read from where people keep them: folders with a `task.toml`, exercism
-//! tracks, `HumanEvalFix` as JSONL, SWE-bench instances as JSONL. A set is only read; what a task needs on the disk
+//! A set is the tasks that a bench runs over, read from where people keep them: folders with a `task.toml`, Harbor's
+//! task folders, exercism tracks, `HumanEvalFix` as JSONL, SWE-bench instances as JSONL. A set is only read; what a task needs on the disk
 //! is made when it is opened.
 
 mod exercism;
+mod harbor;
 mod humaneval;
 mod split;
 mod swe;
@@ -14,13 +15,13 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{feed, hex};
+use super::{Door, feed, hex};
 use crate::edit;
 use crate::patch::Patch;
 use crate::task::{self, Task};
 use crate::text::{clip, one_line};
-use crate::verify::{self, HeldOut, given};
-use crate::workspace::{self, Scratch, Snapshot};
+use crate::verify::{self, HeldOut, Verifier, given};
+use crate::workspace::{self, Scratch};
 
 /// Bytes of one file of a set that are read.
 const LARGEST: u64 = 1 << 30;
@@ -30,6 +31,8 @@ const LARGEST: u64 = 1 << 30;
 pub struct Set {
     /// The tasks; no two have the same id.
     pub tasks: Vec<Entry>,
+    /// Those that cannot be run here, with why.
+    pub left_out: Vec<(Entry, String)>,
 }
 
 /// A task of a set, not yet on the disk.
@@ -47,6 +50,7 @@ pub struct Entry {
 enum Origin {
     Folder(PathBuf),
     Exercise(Box<exercism::Exercise>),
+    Harbor(Box<harbor::Harbor>),
     HumanEvalFix(Box<humaneval::Bug>),
     SweBench(Box<swe::Instance>),
 }
@@ -77,14 +81,18 @@ pub enum Answer {
     Reply(String),
     /// Whole files.
     Files(Patch),
+    /// Files of a script that makes it, run in a workspace.
+    Script(Patch),
 }
 
 impl Answer {
     /// The answer as a patch of the base.
-    pub fn patch(&self, base: &Snapshot) -> Result<Patch> {
+    pub async fn patch(&self, verifier: &Verifier) -> Result<Patch> {
+        let base = &verifier.workshop.snapshot;
         match self {
             Answer::Diff(diff) => given::from_diff(diff, base),
             Answer::Files(patch) => Ok(patch.clone()),
+            Answer::Script(files) => harbor::solve(files, verifier).await,
             Answer::Reply(text) => {
                 let edits = edit::read(text, &|path| base.file(path).ok().flatten());
                 ensure!(edits.problems.is_empty(), "the answer does not fit: {}", edits.complaint());
@@ -95,19 +103,24 @@ impl Answer {
     }
 }
 
-/// Reads a set: a task's folder, a folder of such folders, a JSONL file, a folder of JSONL files, or exercism tracks.
+/// Reads a set: a task's folder, a folder of such folders (Harbor's are such, too), a JSONL file, a folder of JSONL
+/// files, or exercism tracks. What cannot be run, whatever is installed, is left out.
 /// Repositories of SWE-bench instances are looked for in `mirrors`, and else fetched from where they live.
 pub fn read(place: &Path, mirrors: Option<&Path>) -> Result<Set> {
     let place = place.canonicalize().with_context(|| format!("failed to open {}", place.display()))?;
-    let mut tasks = Vec::new();
+    let (mut tasks, mut left_out) = (Vec::new(), Vec::new());
     if place.is_file() {
         read_lines(&place, mirrors, &mut tasks)?;
     } else if is_task(&place) {
         tasks.push(folder(place.clone())?);
+    } else if harbor::is_task(&place) {
+        harbor(place.clone(), &mut tasks, &mut left_out)?;
     } else {
         for inside in listed(&place)? {
             if inside.is_dir() && is_task(&inside) {
                 tasks.push(folder(inside)?);
+            } else if inside.is_dir() && harbor::is_task(&inside) {
+                harbor(inside, &mut tasks, &mut left_out)?;
             } else if inside.is_file() && inside.extension().is_some_and(|end| end == "jsonl") {
                 read_lines(&inside, mirrors, &mut tasks)?;
             }
@@ -117,25 +130,68 @@ pub fn read(place: &Path, mirrors: Option<&Path>) -> Result<Set> {
         }
     }
     ensure!(
-        !tasks.is_empty(),
-        "{} holds no task: neither task.toml folders nor *.jsonl nor exercises",
+        !(tasks.is_empty() && left_out.is_empty()),
+        "{} holds no task: neither task.toml folders nor *.jsonl nor exercises of a track",
         place.display()
     );
     let mut seen = BTreeSet::new();
-    for task in &tasks {
+    for task in tasks.iter().chain(left_out.iter().map(|(task, _)| task)) {
         ensure!(seen.insert(&task.id), "two tasks of {} are called {}", place.display(), one_line(&task.id));
     }
-    Ok(Set { tasks })
+    Ok(Set { tasks, left_out })
+}
+
+fn harbor(place: PathBuf, tasks: &mut Vec<Entry>, left_out: &mut Vec<(Entry, String)>) -> Result<()> {
+    let id = place.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+    let mut hasher = Sha256::new();
+    digest(&place, &place, &mut hasher)?;
+    let harbor = harbor::Harbor::read(place)?;
+    let why = harbor.why_not();
+    let entry = Entry { id, hash: hex(&hasher.finalize()), origin: Origin::Harbor(harbor.into()) };
+    match why {
+        None => tasks.push(entry),
+        Some(why) => left_out.push((entry, why)),
+    }
+    Ok(())
 }
 
 impl Set {
-    /// SHA-256 over all tasks.
+    /// SHA-256 over all tasks, those that are left out as well: what can be run may differ by machine.
     pub fn hash(&self) -> String {
+        let out = self.left_out.iter().map(|(task, _)| task);
+        let mut all: Vec<&Entry> = self.tasks.iter().chain(out).collect();
+        all.sort_by(|one, other| one.id.cmp(&other.id));
         let mut hasher = Sha256::new();
-        for task in &self.tasks {
+        for task in all {
             hasher.update(format!("{}\0{}\n", task.id, task.hash));
         }
         hex(&hasher.finalize())
+    }
+
+    /// Whether a task needs an image.
+    pub fn wants_images(&self) -> bool {
+        self.tasks.iter().any(|task| matches!(task.origin, Origin::Harbor(_)))
+    }
+
+    /// Leaves out the tasks that this machine cannot run: those whose image it does not have.
+    pub async fn leave_out(&mut self, door: &Door) {
+        let mut kept = Vec::new();
+        for task in std::mem::take(&mut self.tasks) {
+            let image = match &task.origin {
+                Origin::Harbor(harbor) => harbor.image(),
+                _ => None,
+            };
+            let why = match image.map(|image| (door.contain)(image)) {
+                None => None,
+                Some(Err(error)) => Some(format!("{error:#}")),
+                Some(Ok(sandbox)) => sandbox.lacks_image().await,
+            };
+            match why {
+                None => kept.push(task),
+                Some(why) => self.left_out.push((task, why)),
+            }
+        }
+        self.tasks = kept;
     }
 
     /// The task of this name.
@@ -258,11 +314,13 @@ fn entry(line: &str, mirrors: Option<&Path>) -> Result<Entry> {
 }
 
 impl Entry {
-    /// Makes what the task needs on the disk, in `cache`.
-    pub fn open(&self, cache: &Path) -> Result<Opened> {
+    /// Makes what the task needs on the disk, in the door's cache.
+    pub async fn open(&self, door: &Door) -> Result<Opened> {
+        let cache = &door.cache;
         let mut opened = match &self.origin {
             Origin::Folder(place) => open_folder(place)?,
             Origin::Exercise(exercise) => exercise.open(cache)?,
+            Origin::Harbor(harbor) => harbor.open(door).await?,
             Origin::HumanEvalFix(bug) => bug.open(cache)?,
             Origin::SweBench(instance) => instance.open(cache)?,
         };
