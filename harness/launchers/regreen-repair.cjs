@@ -1,158 +1,42 @@
 // Judges many small edits of JavaScript files by their tests, in warm processes; for the embedded repair engine. The
-// protocol is that of regreen_repair.py. It knows CommonJS tests of node's own runner and of mocha: tests are collected
-// by a small runner of its own, anew for each candidate, in processes that stay. Where it cannot load the tests it says
-// nothing, and the engine tries candidates one by one. What passes here is judged again by the ordinary run.
+// protocol is that of regreen_repair.py. Tests are loaded (regreen-repair-modules.cjs) and run (regreen-repair-runners.cjs)
+// anew for each candidate, in processes that stay. Where it cannot load the tests it says nothing, and the engine tries
+// candidates one by one. What passes here is judged again by the ordinary run.
 //
-//     node regreen-repair.cjs node-test|mocha --plan FILE --out FILE --tree FOLDER
+//     node regreen-repair.cjs node-test|mocha|jest|vitest --plan FILE --out FILE --tree FOLDER
 'use strict';
 
 const childProcess = require('node:child_process');
 const fs = require('node:fs');
-const Module = require('node:module');
 const os = require('node:os');
 const path = require('node:path');
+const { fileURLToPath } = require('node:url');
+const modules = require('./regreen-repair-modules.cjs');
+const runners = require('./regreen-repair-runners.cjs');
 
 const TRACED_SECONDS = 2;
 const MOST_TRACED = 400;
+/// The part of the guards that must pass here as they do in an ordinary run.
+const ALIKE = 0.75;
+/// Bytes of memory after which a process is followed by a new one.
+const ROOM = 7e8;
+const OPTIONS = ['--max-old-space-size=1024', '--experimental-vm-modules', '--no-warnings'];
 
-// The runner of a worker.
+// A worker.
 
-let root;
-let current;
-
-function suite(name, parent) {
-  return { name, parent, tests: [], suites: [], hooks: { before: [], after: [], beforeEach: [], afterEach: [] }, begun: false };
-}
-
-function parsed(words) {
-  const name = typeof words[0] === 'string' ? words[0] : words.find((word) => typeof word === 'function')?.name || '<anonymous>';
-  const options = words.find((word) => word && typeof word === 'object') || {};
-  return { name, options, work: words.findLast((word) => typeof word === 'function') };
-}
-
-function describe(...words) {
-  const { name, options, work } = parsed(words);
-  const inner = suite(name, current);
-  current.suites.push(inner);
-  if (options.skip || options.todo || !work) return;
-  const outer = current;
-  current = inner;
-  try {
-    work({});
-  } finally {
-    current = outer;
-  }
-}
-
-function it(...words) {
-  const { name, options, work } = parsed(words);
-  if (!options.skip && !options.todo && work) current.tests.push({ name, work, suite: current });
-}
-
-function hook(kind) {
-  return (...words) => current.hooks[kind].push(words.find((word) => typeof word === 'function'));
-}
-
-const nothing = () => {};
-const api = { describe, it, suite: describe, test: it, context: describe, specify: it };
-for (const kind of ['before', 'after', 'beforeEach', 'afterEach']) api[kind] = hook(kind);
-for (const call of [describe, it]) Object.assign(call, { skip: nothing, todo: nothing, only: call });
-// node's module is a function with the others as its properties.
-const nodeTest = Object.assign((...words) => it(...words), api, { mock: undefined, skip: nothing, todo: nothing, only: it });
-
-async function call(work, withDone, self) {
-  if (withDone && work.length > 0) {
-    await new Promise((resolve, reject) => work.call(self, (error) => (error ? reject(error) : resolve())));
-  } else {
-    await work.call(self, context());
-  }
-}
-
-function context() {
-  const cleanups = [];
-  return {
-    name: '', signal: new AbortController().signal, cleanups,
-    after: (work) => cleanups.push(work), diagnostic: nothing, skip: nothing, todo: nothing, plan: nothing,
-    test: async (...words) => { await parsed(words).work(context()); },
-  };
-}
-
-function chain(test) {
-  const found = [];
-  for (let at = test.suite; at; at = at.parent) found.unshift(at);
-  return found;
-}
-
-async function runTest(test, mocha) {
-  const suites = chain(test);
-  const self = { timeout: nothing, slow: nothing, retries: nothing, test: {} };
-  for (const each of suites) {
-    if (!each.begun) {
-      each.begun = true;
-      for (const work of each.hooks.before) await call(work, mocha, self);
-    }
-  }
-  for (const each of suites) for (const work of each.hooks.beforeEach) await call(work, mocha, self);
-  let failed;
-  try {
-    await call(test.work, mocha, self);
-  } catch (error) {
-    failed = error || new Error('failed');
-  }
-  for (const each of suites.reverse()) for (const work of each.hooks.afterEach) await call(work, mocha, self);
-  if (failed) throw failed;
-}
-
-// Loading.
-
-const folder = fs.realpathSync(process.cwd());
-let replaced = { file: '', text: '' };
-
-function forget() {
-  for (const file of Object.keys(require.cache)) {
-    if (file.startsWith(folder + path.sep) && !file.includes(`${path.sep}node_modules${path.sep}`)) delete require.cache[file];
-  }
-}
-
-function hookModules() {
-  const load = Module._load;
-  Module._load = function (request, ...rest) {
-    return request === 'node:test' || request === 'test' ? nodeTest : load.call(this, request, ...rest);
-  };
-  const compile = Module.prototype._compile;
-  Module.prototype._compile = function (content, file) {
-    return compile.call(this, file === replaced.file ? replaced.text : content, file);
-  };
-}
-
-function collect(files) {
-  forget();
-  const items = new Map();
-  for (const file of files) {
-    root = current = suite('', null);
-    require(path.join(folder, file));
-    const walk = (at, prefix) => {
-      for (const test of at.tests) {
-        const id = `${prefix} > ${test.name}`;
-        if (!items.has(id)) items.set(id, test);
-      }
-      for (const inner of at.suites) walk(inner, `${prefix} > ${inner.name}`);
-    };
-    walk(root, file);
-  }
-  return items;
-}
+let kit;
 
 /// Tests of the files that look like tests, for a base whose own run did not end.
-function listed() {
-  const files = fs.readdirSync(folder, { recursive: true }).filter((file) => {
+async function listed() {
+  const files = fs.readdirSync(modules.folder, { recursive: true }).filter((file) => {
     const own = !file.split(path.sep).includes('node_modules');
-    return own && /\.c?js$/.test(file) && /[.\-_](test|spec)\.c?js$|^test[.\-]|(^|[\\/])(test|tests|spec|__tests__)[\\/]/.test(file);
+    return own && /\.[cm]?[jt]sx?$/.test(file) && /[.\-_](test|spec)\.[cm]?[jt]sx?$|^test[.\-]|(^|[\\/])(test|tests|spec|__tests__)[\\/]/.test(file);
   });
   const ids = [];
   for (const file of files.sort()) {
+    modules.forget();
     try {
-      ids.push(...collect([file.split(path.sep).join('/')]).keys());
+      ids.push(...(await kit.list(file.split(path.sep).join('/'))));
     } catch {
       // It is no test, or one that cannot be loaded here.
     }
@@ -162,44 +46,41 @@ function listed() {
 
 const fileOf = (id) => id.split(' > ')[0];
 
-async function answer(request, mocha) {
-  replaced = { file: request.file ? path.join(folder, request.file) : '', text: '' };
-  if (request.file) {
-    let text = fs.readFileSync(replaced.file);
-    let done = 0;
-    const parts = [];
-    for (const [start, end, added] of request.edits) {
-      parts.push(text.subarray(done, start), Buffer.from(added));
-      done = end;
-    }
-    replaced.text = Buffer.concat([...parts, text.subarray(done)]).toString();
+function edited({ file, edits }) {
+  const text = fs.readFileSync(path.join(modules.folder, file));
+  let done = 0;
+  const parts = [];
+  for (const [start, end, added] of edits) {
+    parts.push(text.subarray(done, start), Buffer.from(added));
+    done = end;
   }
-  let items;
-  try {
-    items = collect([...new Set(request.tests.map(fileOf))]);
-  } catch (error) {
-    return { how: error instanceof SyntaxError ? 'broken' : 'failed', passed: 0, results: '', told: String(error) };
-  }
-  let [results, passed, missing] = ['', 0, 0];
-  for (const [number, id] of request.tests.entries()) {
-    const test = items.get(id);
-    let good = Boolean(test);
-    missing += !test;
-    if (test) {
-      try {
-        await runTest(test, mocha);
-      } catch {
-        good = false;
-      }
-    }
-    passed += good;
-    results += good ? 'p' : 'f';
-    if (!good && !request.all && (number >= 2 || passed === number)) break;
-  }
-  return { how: results.includes('f') ? 'failed' : 'passed', passed, results, missing };
+  return Buffer.concat([...parts, text.subarray(done)]).toString();
 }
 
-async function traced(id, mocha) {
+/// What becomes of tests: `p`, `f`, and `-` for those that were not run any more.
+async function answer(request) {
+  modules.replace(request.file ? path.join(modules.folder, request.file) : '', request.file ? edited(request) : '');
+  modules.forget();
+  const known = new Map();
+  let [missing, told] = [0, undefined];
+  for (const file of new Set(request.tests.map(fileOf))) {
+    const wanted = request.tests.filter((id) => fileOf(id) === file);
+    try {
+      const results = await kit.run(file, wanted, request.all);
+      for (const [id, good] of results) known.set(id, good);
+      missing += wanted.filter((id) => !results.has(id)).length;
+      if (!request.all && [...results.values()].includes(false)) break;
+    } catch (error) {
+      if (!request.all) return { how: error instanceof SyntaxError ? 'broken' : 'failed', passed: 0, results: '' };
+      told = String(error);
+    }
+  }
+  const results = request.tests.map((id) => (known.has(id) ? (known.get(id) ? 'p' : 'f') : '-')).join('');
+  const passed = results.split('p').length - 1;
+  return { how: passed === request.tests.length ? 'passed' : 'failed', passed, results, missing, told };
+}
+
+async function traced(id) {
   const inspector = require('node:inspector');
   const session = new inspector.Session();
   session.connect();
@@ -207,63 +88,65 @@ async function traced(id, mocha) {
   await post('Profiler.enable');
   await post('Profiler.startPreciseCoverage', { callCount: true, detailed: true });
   const began = process.cpuUsage();
-  const told = await answer({ tests: [id], all: true }, mocha);
+  const told = await answer({ tests: [id], all: true });
   const used = process.cpuUsage(began);
   const { result } = await post('Profiler.takePreciseCoverage');
   await post('Profiler.stopPreciseCoverage');
   session.disconnect();
   const lines = {};
   for (const script of result) {
-    const file = script.url.replace('file://', '');
-    const own = file.startsWith(folder + path.sep) && !file.includes('/node_modules/');
-    if (own) lines[file.slice(folder.length + 1)] = covered(fs.readFileSync(file, 'utf8'), script.functions);
+    const file = script.url.startsWith('file://') ? fileURLToPath(script.url) : script.url;
+    if (modules.isOwn(file)) lines[file.slice(modules.folder.length + 1)] = covered(modules.running(file), script.functions);
   }
   return { id, passed: told.results === 'p', lines, seconds: (used.user + used.system) / 1e6 };
 }
 
 /// Lines that ran: the innermost range around a line's first character decides. What only the module itself ran, and no
 /// function, says nothing about a test.
-function covered(text, functions) {
+function covered({ code, lineOf }, functions) {
   const ranges = functions.filter((each) => !(each.functionName === '' && each.ranges[0].startOffset === 0)).flatMap((each) => each.ranges);
-  const found = [];
+  const found = new Set();
   let offset = 0;
-  for (const [number, line] of text.split('\n').entries()) {
-    const at = offset + (line.length - line.trimStart().length);
+  for (const [number, line] of code.split('\n').entries()) {
+    const column = line.length - line.trimStart().length;
+    const at = offset + column;
     offset += line.length + 1;
     let best = null;
     for (const range of ranges) {
       const inside = range.startOffset <= at && at < range.endOffset;
       if (inside && (!best || range.endOffset - range.startOffset <= best.endOffset - best.startOffset)) best = range;
     }
-    if (line.trim() && best && best.count > 0) found.push(number + 1);
+    if (line.trim() && best && best.count > 0) found.add(lineOf(number + 1, column));
   }
-  return found;
+  return [...found].filter(Boolean);
 }
 
-function worker(kind) {
-  const mocha = kind === 'mocha';
+async function worker(kind, prepared) {
   require('./regreen-assert.cjs');
-  hookModules();
-  if (mocha) Object.assign(globalThis, api);
-  for (const name of ['log', 'info', 'debug', 'warn', 'error']) console[name] = nothing;
-  process.on('uncaughtException', nothing);
-  process.on('unhandledRejection', nothing);
+  for (const name of ['log', 'info', 'debug', 'warn', 'error']) console[name] = () => {};
+  process.on('uncaughtException', () => {});
+  process.on('unhandledRejection', () => {});
+  kit = runners[kind]();
+  modules.install();
+  const begun = Promise.resolve(kit.begin(prepared)).catch((error) => process.exit(error ? 3 : 4));
   process.on('message', async (request) => {
-    if (request.list) process.send({ ids: listed() });
-    else process.send(request.trace ? await traced(request.trace, mocha) : await answer(request, mocha));
+    await begun;
+    if (request.list) process.send({ ids: await listed() });
+    else if (request.trace) process.send(await traced(request.trace));
+    else process.send({ ...(await answer(request)), full: process.memoryUsage.rss() > ROOM });
   });
 }
 
 // The judge.
 
 class Worker {
-  constructor(kind) {
-    this.kind = kind;
+  constructor(kind, prepared) {
+    this.words = [kind, '--worker', JSON.stringify(prepared)];
     this.start();
   }
 
   start() {
-    this.child = childProcess.fork(__filename, [this.kind, '--worker'], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'], execArgv: ['--max-old-space-size=1024'] });
+    this.child = childProcess.fork(__filename, this.words, { stdio: ['ignore', 'ignore', 'ignore', 'ipc'], execArgv: OPTIONS });
   }
 
   cpu() {
@@ -283,7 +166,7 @@ class Worker {
         clearInterval(watch);
         this.child.removeAllListeners();
         resolve({ ...told, cpu: Math.max(0, this.cpu() - before) });
-        if (told.how === 'timeout' || told.gone) {
+        if (told.how === 'timeout' || told.gone || told.full) {
           this.child.kill('SIGKILL');
           this.start();
         }
@@ -302,9 +185,9 @@ class Worker {
   }
 }
 
-async function judge(plan, kind, say) {
+async function judge(plan, kind, prepared, say) {
   const size = Math.max(1, Math.min(os.cpus().length, plan.workers || 2));
-  const workers = Array.from({ length: size }, () => new Worker(kind));
+  const workers = Array.from({ length: size }, () => new Worker(kind, prepared));
   const began = Date.now();
   let [cpu, tried, plausible, first] = [0, 0, 0, null];
   const guards = await steady(workers[0], plan);
@@ -346,18 +229,19 @@ async function judge(plan, kind, say) {
   for (const each of workers) each.end();
 }
 
-/// The guards that pass here on the base too; none of anything where the tests cannot be loaded at all.
+/// The guards that pass here on the base too; none of anything where the tests cannot be loaded, or do otherwise here.
 async function steady(at, plan) {
-  const all = await at.ask({ tests: plan.targets, all: true }, 2 + plan.seconds);
-  // A module of the new kind gets node's own runner, and its tests are not seen here. What does not end is a target.
-  if (all.how !== 'timeout' && (all.told || !all.results || all.missing)) return null;
+  const all = await at.ask({ tests: plan.targets, all: true }, 5 + plan.seconds);
+  // What does not end is a target.
+  if (all.how !== 'timeout' && (all.how === 'passed' || all.told || all.missing || !all.results)) return null;
   if (plan.guards.length === 0) return [];
-  const told = await at.ask({ tests: plan.guards, all: true }, 20);
-  return plan.guards.filter((_, at) => (told.results || '')[at] === 'p');
+  const { results = '' } = await at.ask({ tests: plan.guards, all: true }, 20);
+  const kept = plan.guards.filter((_, at) => results[at] === 'p');
+  return kept.length >= plan.guards.length * ALIKE ? kept : null;
 }
 
-async function trace(plan, kind, say) {
-  const at = new Worker(kind);
+async function trace(plan, kind, prepared, say) {
+  const at = new Worker(kind, prepared);
   const began = Date.now();
   const tests = plan.tests.length > 0 ? plan.tests : ((await at.ask({ list: true }, 10)).ids || []);
   for (const id of tests.slice(0, MOST_TRACED)) {
@@ -368,14 +252,18 @@ async function trace(plan, kind, say) {
   at.end();
 }
 
-function main() {
+async function main() {
   const [kind, ...words] = process.argv.slice(2);
-  if (words[0] === '--worker') return worker(kind);
+  if (words[0] === '--worker') return worker(kind, JSON.parse(words[1]));
   const named = Object.fromEntries(Array.from({ length: words.length / 2 }, (_, at) => [words[2 * at], words[2 * at + 1]]));
   const plan = JSON.parse(fs.readFileSync(named['--plan'], 'utf8'));
   const out = fs.openSync(named['--out'], 'a');
   const say = (record) => fs.writeSync(out, `${JSON.stringify(record)}\n`);
-  (plan.mode === 'trace' ? trace(plan, kind, say) : judge(plan, kind, say)).then(() => process.exit(0));
+  const { prepare = () => ({}) } = runners[kind]();
+  // Without an answer the engine tries candidates one by one.
+  const prepared = await prepare();
+  if (prepared) await (plan.mode === 'trace' ? trace : judge)(plan, kind, prepared, say);
+  process.exit(0);
 }
 
 main();

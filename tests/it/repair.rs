@@ -238,6 +238,38 @@ async fn a_function_that_is_mistaken_for_its_sibling_is_mended_in_warm_pytest_pr
     }
 }
 
+#[tokio::test]
+async fn exchanged_arguments_are_mended_in_warm_jest_processes() {
+    if installed(&["node", "npm"]) {
+        check("js-jest-lru").await;
+    }
+}
+
+#[tokio::test]
+async fn exchanged_operands_are_mended_in_warm_vitest_processes() {
+    if installed(&["node", "npm"]) {
+        check("js-vitest-allocate").await;
+    }
+}
+
+#[tokio::test]
+async fn modules_of_the_new_kind_are_mended_in_warm_node_processes() {
+    if !installed(&["node"]) {
+        return;
+    }
+    let package = r#"{ "name": "small", "type": "module", "scripts": { "test": "node --test" } }"#;
+    let test = "import assert from 'node:assert/strict';\nimport { test } from 'node:test';\nimport { largest } from '../src/index.js';\n\ntest('the largest', () => assert.equal(largest([1, 3, 2]), 3));\ntest('none', () => assert.equal(largest([]), undefined));\n";
+    let code = "export function largest(items) {\n  let best;\n  for (const item of items) {\n    if (best === undefined || item < best) best = item;\n  }\n  return best;\n}\n";
+    let index = "export * from './largest.js';\n";
+    let files = [
+        ("package.json", package),
+        ("src/index.js", index),
+        ("src/largest.js", code),
+        ("test/largest.test.js", test),
+    ];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
+
 #[test]
 fn localise_names_the_line_of_the_mistake() {
     if !installed(&["python3"]) {
