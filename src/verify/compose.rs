@@ -3,7 +3,8 @@
 //! that hold tests beside code are put together from both. Leaving something out is no accusation, since honest
 //! patches edit tests too.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result};
@@ -16,7 +17,7 @@ use super::renames::{Change, Renames};
 use super::{Verifier, plain};
 use crate::patch::{File, FileKind, Patch, RepoPath};
 use crate::toolchain::{Suite, splice};
-use crate::verdict::{Failure, FailureKind};
+use crate::verdict::{Baseline, Failure, FailureKind, TestId, TestResult};
 
 /// A candidate in two parts.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,10 +28,63 @@ pub struct Composed {
     pub left_out: Vec<String>,
     /// Tests of the base that could not be put back as they were, in sentences: the level says so.
     pub problems: Vec<String>,
-    /// Test files of the base that are replayed under other names, among the product part.
+    /// Test files of the base that are replayed under other names, among the product part; of files that moved, what
+    /// the base has.
     pub replayed: Patch,
     /// The names, for tests that the patch does not know.
     pub renames: Names,
+    /// Rust modules that moved to a file of another name, their tests with them.
+    pub moved: Moved,
+}
+
+/// Files of Rust modules that the patch deleted, by the new files that stand in their places.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moved(BTreeMap<String, String>);
+
+impl Moved {
+    /// The file that a new one stands for.
+    pub(super) fn from(&self, new: &RepoPath) -> Result<Option<RepoPath>> {
+        self.0.get(new.as_str()).map(|old| RepoPath::new(old)).transpose()
+    }
+
+    /// What the base says, under the names that the tests in these files have now.
+    pub(super) fn follow<'a>(&self, baseline: &'a Baseline) -> Cow<'a, Baseline> {
+        if self.0.is_empty() {
+            return Cow::Borrowed(baseline);
+        }
+        let all = |ids: &BTreeSet<TestId>| ids.iter().map(|id| self.id(id)).collect();
+        let mut run = baseline.run.clone();
+        run.tests = std::mem::take(&mut run.tests)
+            .into_values()
+            .map(|test| {
+                let id = self.id(&test.id);
+                (id.clone(), TestResult { id, ..test })
+            })
+            .collect();
+        Cow::Owned(Baseline {
+            targets: all(&baseline.targets),
+            guards: all(&baseline.guards),
+            flaky: all(&baseline.flaky),
+            unrelated: all(&baseline.unrelated),
+            disabled: all(&baseline.disabled),
+            run,
+            runs: baseline.runs,
+        })
+    }
+
+    /// `crate old::tests::name` and `crate src/old.rs - old::item` with the new module and file.
+    pub(super) fn id(&self, id: &str) -> TestId {
+        self.0.iter().fold(id.to_owned(), |id, (new, old)| {
+            let modules = |path: &str| format!(" {}::", module_of(path));
+            id.replace(&format!(" {old} "), &format!(" {new} ")).replace(&modules(old), &modules(new))
+        })
+    }
+}
+
+/// The path of a module in its crate, by its file.
+fn module_of(path: &str) -> String {
+    let inside = path.rsplit_once("src/").map_or(path, |(_, inside)| inside);
+    inside.strip_suffix(".rs").unwrap_or(inside).replace('/', "::")
 }
 
 /// What a patch gave other names, in all languages and in Rust's inline tests.
@@ -79,14 +133,20 @@ impl Verifier {
                 || rust.files.contains(path.as_str())
             {
                 composed.add_test(path, before.as_ref(), after.as_ref(), &renames);
+            } else if rust.moved.0.values().any(|old| old == path.as_str()) {
+                composed.product.0.insert(path.clone(), None);
             } else if ends_with(path, "rs") {
-                composed.add_rust(path, before.as_ref(), after.as_ref(), &rust.renames);
+                let old = rust.moved.from(path)?;
+                let old = old.map(|old| self.workshop.snapshot.file(&old)).transpose()?.flatten();
+                composed.replayed.0.extend(old.clone().map(|old| (path.clone(), Some(old))));
+                composed.add_rust(path, before.as_ref(), old.as_ref(), after.as_ref(), &rust.renames);
             } else {
                 let put_back = self.inline(path, before.as_ref(), after.as_ref())?;
                 composed.add_inline(path, after.as_ref(), put_back);
             }
         }
         composed.renames = Names { general: renames, rust: rust.renames };
+        composed.moved = rust.moved;
         Ok(composed)
     }
 
@@ -178,7 +238,8 @@ impl Verifier {
             .collect();
         let pairs: Vec<(&str, &str)> =
             changed.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
-        Ok(RustTests { files, renames: splice::Renames::between(&pairs) })
+        let moved = moved(candidate, &files, &base);
+        Ok(RustTests { files, renames: splice::Renames::between(&pairs), moved })
     }
 
     /// The globs of protected files: the task's, and those of every suite below its folder.
@@ -210,6 +271,36 @@ struct RustTests {
     /// Files that only test modules lead to.
     files: BTreeSet<String>,
     renames: splice::Renames,
+    moved: Moved,
+}
+
+/// Files of modules that got another name in the same folder: one with tests is gone, and one, or one with tests,
+/// is new there. Its code is the patch's, and its tests are those of the file that is gone.
+fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Option<String>) -> Moved {
+    let mut folders: BTreeMap<&str, (Vec<&str>, Vec<(&str, bool)>)> = BTreeMap::new();
+    for (path, after) in &candidate.0 {
+        let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        let root = ["lib.rs", "main.rs", "mod.rs", "build.rs"].contains(&name);
+        if !ends_with(path, "rs") || root || tests.contains(path.as_str()) {
+            continue;
+        }
+        let (gone, new) = folders.entry(folder).or_default();
+        match (base(path.as_str()), after.clone().and_then(|file| text(file).ok())) {
+            (Some(old), None) if splice::has_tests(&old) => gone.push(path.as_str()),
+            (None, Some(text)) => new.push((path.as_str(), splice::has_tests(&text))),
+            _ => {}
+        }
+    }
+    let pairs = folders.into_values().filter_map(|(gone, mut new)| {
+        if new.len() > 1 {
+            new.retain(|(_, tested)| *tested);
+        }
+        match (gone.as_slice(), new.as_slice()) {
+            ([old], [(new, _)]) => Some(((*new).to_owned(), (*old).to_owned())),
+            _ => None,
+        }
+    });
+    Moved(pairs.collect())
 }
 
 impl Composed {
@@ -265,11 +356,12 @@ impl Composed {
         &mut self,
         path: &RepoPath,
         before: Option<&File>,
+        moved: Option<&File>,
         after: Option<&File>,
         renames: &splice::Renames,
     ) {
         let readable = |file: Option<&File>| file.map(|file| text(file.clone())).transpose();
-        let (Ok(old), Ok(new)) = (readable(before), readable(after)) else {
+        let (Ok(old), Ok(new)) = (readable(before.or(moved)), readable(after)) else {
             self.product.0.insert(path.clone(), after.cloned());
             return;
         };
@@ -279,7 +371,10 @@ impl Composed {
             self.left_out.push(format!("{path} ({notes})"));
         }
         self.problems.extend(spliced.problem.map(|problem| format!("{path}: {problem}")));
-        if spliced.text != old || before.map(|file| file.kind) != after.map(|file| file.kind) {
+        if moved.is_some()
+            || spliced.text != old
+            || before.map(|file| file.kind) != after.map(|file| file.kind)
+        {
             let kind = after.map_or(FileKind::Plain, |file| file.kind);
             let file = spliced.text.map(|text| File { kind, content: text.into_bytes() });
             self.product.0.insert(path.clone(), file);
@@ -379,5 +474,38 @@ mod tests {
         check("src/test_support.rs", None, "pub fn sample() {}\n", true);
         check("src/test_support.rs", None, "#[test]\nfn a() {}\n", false);
         check(".hidden/test_a.py", None, "x = 1\n", false);
+    }
+
+    #[test]
+    fn the_ids_of_a_moved_module_follow_it_and_others_do_not() {
+        let moved = Moved([("src/a/lines.rs".to_owned(), "src/a/wrap.rs".to_owned())].into());
+        let check = |before: &str, after: &str| assert_eq!(moved.id(before), after);
+        check("shop a::wrap::tests::one", "shop a::lines::tests::one");
+        check("shop a::wrapped::tests::one", "shop a::wrapped::tests::one");
+        check("shop b::a::wrap::tests::one", "shop b::a::wrap::tests::one");
+        check("shop::doc src/a/wrap.rs - a::wrap::cut", "shop::doc src/a/lines.rs - a::lines::cut");
+        let baseline = Baseline { targets: ["shop a::wrap::one".to_owned()].into(), ..Baseline::default() };
+        assert_eq!(moved.follow(&baseline).targets, ["shop a::lines::one".to_owned()].into());
+    }
+
+    #[test]
+    fn a_module_moved_where_one_file_with_tests_is_gone_and_one_is_new() {
+        let tested = "fn a() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn t() {}\n}\n";
+        let check = |gone: &[&str], new: &[(&str, &str)], expected: &[(&str, &str)]| {
+            let mut patch = Patch::default();
+            patch.0.extend(gone.iter().map(|path| (RepoPath::new(path).unwrap(), None)));
+            let new = new.iter().map(|(path, text)| (RepoPath::new(path).unwrap(), Some(File::plain(*text))));
+            patch.0.extend(new);
+            let base = |path: &str| gone.contains(&path).then(|| tested.to_owned());
+            let expected = expected.iter().map(|(new, old)| ((*new).to_owned(), (*old).to_owned()));
+            assert_eq!(moved(&patch, &BTreeSet::new(), &base).0, expected.collect());
+        };
+        check(&["src/a.rs"], &[("src/b.rs", tested)], &[("src/b.rs", "src/a.rs")]);
+        check(&["src/a.rs"], &[("src/b.rs", "fn a() {}\n")], &[("src/b.rs", "src/a.rs")]);
+        check(&["src/a.rs"], &[("src/b.rs", tested), ("src/c.rs", "")], &[("src/b.rs", "src/a.rs")]);
+        check(&["src/a.rs"], &[("src/b.rs", ""), ("src/c.rs", "")], &[]);
+        check(&["src/a.rs", "src/d.rs"], &[("src/b.rs", tested)], &[]);
+        check(&["src/a.rs"], &[("src/x/b.rs", tested)], &[]);
+        check(&["src/lib.rs"], &[("src/b.rs", tested)], &[]);
     }
 }

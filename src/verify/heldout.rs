@@ -138,9 +138,8 @@ impl Judging<'_> {
 
     /// Visible tests that the held-out files may have replaced have to pass as they now are, at least alone.
     async fn judge_replaced(&mut self, files: &Patch, said: &Attested) -> Result<Option<Finding>> {
-        let known =
-            self.verifier.held_out.iter().flat_map(|held_out| &held_out.known).collect::<BTreeSet<_>>();
-        let here = |id: &&TestId| known.contains(id) || said.all.run.outcome(id) != Outcome::Missing;
+        let known = self.known();
+        let here = |id: &&TestId| known.contains(*id) || said.all.run.outcome(id) != Outcome::Missing;
         let not_passed: BTreeSet<TestId> =
             self.confirmed.iter().filter(here).filter(|id| !said.covers(id)).cloned().collect();
         if not_passed.is_empty() {
@@ -191,8 +190,14 @@ impl Judging<'_> {
 
     /// The tests that the base says the held-out files bring.
     fn brought(&self) -> BTreeSet<TestId> {
+        let known = self.known();
+        known.into_iter().filter(|id| !self.case.baseline.run.tests.contains_key(id)).collect()
+    }
+
+    /// The tests that the base runs with the held-out files, as they are called now.
+    fn known(&self) -> BTreeSet<TestId> {
         let known = self.verifier.held_out.iter().flat_map(|held_out| &held_out.known);
-        known.filter(|id| !self.case.baseline.run.tests.contains_key(*id)).cloned().collect()
+        known.map(|id| self.composed.moved.id(id)).collect()
     }
 
     /// What held-out tests said as they are, and behind a coin and its other side.

@@ -117,6 +117,9 @@ impl Verifier {
     /// Judges a candidate, and tells what each layer said.
     pub async fn examine(&self, case: Case<'_>, say: Say<'_>) -> Result<Judgement> {
         let evidence = Evidence { sandbox: self.sandbox.level.to_string(), ..Evidence::default() };
+        let composed = self.compose(case.product)?;
+        let baseline = composed.moved.follow(case.baseline);
+        let case = Case { baseline: &baseline, ..case };
         let mut judging = Judging {
             verifier: self,
             case,
@@ -126,7 +129,7 @@ impl Verifier {
             level: Level::Composed,
             confirmed: BTreeSet::new(),
             controlled: BTreeSet::new(),
-            composed: self.compose(case.product)?,
+            composed: composed.clone(),
             chosen: BTreeSet::new(),
             sitting: None,
             runs: BTreeMap::new(),
@@ -148,7 +151,8 @@ impl Verifier {
         if workspace.apply(product).is_err() {
             return Ok(false);
         }
-        let case = Case { baseline, product, delivered: None };
+        let moved = self.compose(product)?.moved;
+        let case = Case { baseline: &moved.follow(baseline), product, delivered: None };
         let mut evidence = Evidence::default();
         Ok(self.run_round(case, &mut workspace, 1, &mut evidence, say).await?.is_ok())
     }
@@ -299,10 +303,11 @@ impl Judging<'_> {
     fn looked_at(&self) -> Result<Finding> {
         let mut found = self.composed.problems.clone();
         for (path, after) in &self.case.product.0 {
-            if self.composed.replayed.0.contains_key(path) {
+            let from = self.composed.moved.from(path)?;
+            if from.is_none() && self.composed.replayed.0.contains_key(path) {
                 continue;
             }
-            let before = self.verifier.workshop.snapshot.file(path)?;
+            let before = self.verifier.workshop.snapshot.file(from.as_ref().unwrap_or(path))?;
             found.extend(signs::introduced(path, before.as_ref(), after.as_ref())?);
         }
         Ok(if found.is_empty() {

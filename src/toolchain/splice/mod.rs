@@ -54,6 +54,11 @@ pub fn rust_with(base: Option<&str>, patched: Option<&str>, renames: &Renames) -
     }
 }
 
+/// Whether a file holds tests.
+pub fn has_tests(text: &str) -> bool {
+    Source::read(text).is_some_and(|source| !source.tests().is_empty())
+}
+
 /// A deleted file: what is left of it are its tests.
 fn without_product(base: &str) -> Spliced {
     let Some(source) = Source::read(base) else {
