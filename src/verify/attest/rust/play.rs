@@ -217,8 +217,8 @@ impl Playing<'_> {
     /// Whether this run changes what a test means.
     fn alters(&self, id: &TestId, known: &Known) -> bool {
         match self.variant {
-            Variant::Plain => false,
-            Variant::Alias => known.path.last() != Some(&known.name),
+            // A session that was built under other names has them in every run.
+            Variant::Plain | Variant::Alias => self.session.alias && known.path.last() != Some(&known.name),
             Variant::Poison | Variant::Perturb
                 if self.alter.as_ref().is_some_and(|alter| !alter.contains(id)) =>
             {
