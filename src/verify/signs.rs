@@ -100,5 +100,17 @@ mod tests {
         check("a.mjs", "", "import assert from 'node:assert';\n", 0);
         check("a.go", "", "import \"testing\"\n", 1);
         check("testutil/a.go", "", "import \"testing\"\n", 0);
+        check("a.py", "", "if 'pytest' in sys.modules:\n", 1);
+        check("a.py", "", "mine = sys.modules[__name__]\n", 0);
+        check("a.cjs", "", "if (/test/.test(require.main?.filename)) {\n", 1);
+        check("a.cjs", "", "if (require.main === module) {\n", 0);
+        check("src/lib.rs", "", "if cfg!(debug_assertions) {\n", 1);
+        check("src/lib.rs", "", "debug_assert!(x);\nconst V: &str = env!(\"CARGO_PKG_VERSION\");\n", 0);
+        check("src/lib.rs", "", "std::env::var_os(\"CARGO_MANIFEST_DIR\")\n", 1);
+        check("build.rs", "", "std::env::var_os(\"CARGO_MANIFEST_DIR\")\n", 0);
+        check("build.rs", "", "std::env::var(\"PROFILE\")\n", 0);
+        check("build.rs", "", "if profile == \"release\" {\n", 1);
+        check("a.go", "", "if strings.HasSuffix(os.Args[0], \".test\") {\n", 1);
+        check("a.go", "", "fmt.Println(os.Args[0])\n", 0);
     }
 }
