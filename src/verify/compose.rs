@@ -277,21 +277,26 @@ struct RustTests {
 /// Files of modules that got another name in the same folder: one with tests is gone, and one, or one with tests,
 /// is new there. Its code is the patch's, and its tests are those of the file that is gone.
 fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Option<String>) -> Moved {
-    let mut folders: BTreeMap<&str, (Vec<&str>, Vec<(&str, bool)>)> = BTreeMap::new();
+    #[derive(Default)]
+    struct Folder<'a> {
+        gone: Vec<&'a str>,
+        new: Vec<(&'a str, bool)>,
+    }
+    let mut folders: BTreeMap<&str, Folder<'_>> = BTreeMap::new();
     for (path, after) in &candidate.0 {
         let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
         let root = ["lib.rs", "main.rs", "mod.rs", "build.rs"].contains(&name);
         if !ends_with(path, "rs") || root || tests.contains(path.as_str()) {
             continue;
         }
-        let (gone, new) = folders.entry(folder).or_default();
+        let folder = folders.entry(folder).or_default();
         match (base(path.as_str()), after.clone().and_then(|file| text(file).ok())) {
-            (Some(old), None) if splice::has_tests(&old) => gone.push(path.as_str()),
-            (None, Some(text)) => new.push((path.as_str(), splice::has_tests(&text))),
+            (Some(old), None) if splice::has_tests(&old) => folder.gone.push(path.as_str()),
+            (None, Some(text)) => folder.new.push((path.as_str(), splice::has_tests(&text))),
             _ => {}
         }
     }
-    let pairs = folders.into_values().filter_map(|(gone, mut new)| {
+    let pairs = folders.into_values().filter_map(|Folder { gone, mut new }| {
         if new.len() > 1 {
             new.retain(|(_, tested)| *tested);
         }
