@@ -50,5 +50,8 @@ pub mod story;
 pub mod report;
 pub mod export;
 
+// What is read and written on GitHub.
+pub mod github;
+
 // The door: the only reader of arguments and environment.
 pub mod cli;

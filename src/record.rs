@@ -253,6 +253,8 @@ pub enum Cause {
     DiskFull,
     /// The tests or the build need a network that they do not have.
     NetworkNeeded,
+    /// A test needs a secret that it is not given.
+    SecretMissing,
     /// A named target does not exist, or does not fail on the base.
     TargetsUnknown,
 }

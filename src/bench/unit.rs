@@ -244,7 +244,9 @@ fn judged(records: &[Record], model: &str, asks: bool) -> End {
             Cause::ToolchainMissing | Cause::SetupFailed | Cause::DiskFull | Cause::NetworkNeeded => {
                 fault(detail.clone())
             }
-            Cause::Flaky | Cause::NoTests | Cause::TargetsUnknown => End::Refused { reason: detail.clone() },
+            Cause::Flaky | Cause::NoTests | Cause::SecretMissing | Cause::TargetsUnknown => {
+                End::Refused { reason: detail.clone() }
+            }
         },
     }
 }

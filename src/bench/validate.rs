@@ -132,7 +132,9 @@ async fn red(verifier: &mut Verifier) -> Result<Result<Baseline, (bool, String)>
     };
     let environment = match trouble.cause {
         Cause::ToolchainMissing | Cause::DiskFull | Cause::NetworkNeeded => true,
-        Cause::SetupFailed | Cause::Flaky | Cause::NoTests | Cause::TargetsUnknown => false,
+        Cause::SetupFailed | Cause::Flaky | Cause::NoTests | Cause::SecretMissing | Cause::TargetsUnknown => {
+            false
+        }
     };
     Ok(Err((environment, clip(&one_line(&trouble.detail), 400).into_owned())))
 }

@@ -15,6 +15,7 @@ mod selftest;
 mod deliver;
 mod doctor;
 mod localise;
+mod action;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -74,6 +75,8 @@ enum Command {
     /// Write what runs left in the formats of other programs: SWE-bench, ATIF, training pairs, event streams
     #[command(after_help = export::EXAMPLES)]
     Export(export::ExportArgs),
+    /// The steps of the GitHub Action, configured by variables
+    Action(Box<action::ActionArgs>),
     /// Tell a run as a story
     #[command(
         after_help = "Examples:\n  regreen show                 the latest run\n  regreen show 20260102-…      one run\n  regreen show --json | jq .   its records"
@@ -432,6 +435,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         Command::Bench(args) => args.enter_namespace(),
         Command::Regrade(args) => args.enter_namespace(),
         Command::Mine(args) => args.how.common.enter_namespace(),
+        Command::Action(args) => args.enter_namespace(),
         Command::Show { .. }
         | Command::Report(_)
         | Command::Export(_)
@@ -461,6 +465,7 @@ fn run(command: Command, arguments: &[OsString]) -> Result<Exit> {
         Command::Mine(args) => mine::mine(*args),
         Command::Report(args) => report::report(&args),
         Command::Export(args) => export::export(&args),
+        Command::Action(args) => Ok(action::action(&args)),
         Command::Show { run, out, json } => show(run.as_deref(), &out, json),
         Command::Localise { path, target, json, common } => {
             let runtime =
@@ -564,19 +569,24 @@ const GRACE: std::time::Duration = std::time::Duration::from_millis(1500);
 
 /// Stops the run when the user or the system asks for it; boxes end with regreen, whatever holds it up.
 async fn stop_on_signal(stop: std::sync::Arc<tokio::sync::Notify>) {
+    signalled().await;
+    stop.notify_one();
+    tokio::time::sleep(GRACE).await;
+    std::process::exit(Exit::Interrupted as i32);
+}
+
+/// Waits until the user or the system asks for an end.
+async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup()))
     else {
-        return;
+        return std::future::pending().await;
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
         _ = hangup.recv() => {}
     }
-    stop.notify_one();
-    tokio::time::sleep(GRACE).await;
-    std::process::exit(Exit::Interrupted as i32);
 }
 
 async fn fix_with(settings: &Settings, watch: &Watch) -> Result<Exit> {

@@ -101,6 +101,13 @@ pub async fn verify(args: &VerifyArgs, watch: &Watch) -> Result<Exit> {
     Ok(exit(&receipt.verdict, args.level))
 }
 
+/// Judges the patch of `--patch`; relative paths are relative to `here`.
+pub async fn receipt(args: &VerifyArgs, here: &Path, say: verify::Say<'_>) -> Result<Receipt> {
+    let mut verifier = opened(args, here, None, say)?;
+    let patch = read_patch(args, here, &verifier)?;
+    judged(&mut verifier, &patch, args, say).await
+}
+
 /// What a verdict means to a shell.
 fn exit(verdict: &Verdict, asked: Option<Level>) -> Exit {
     match verdict {

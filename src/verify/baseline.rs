@@ -356,6 +356,12 @@ mod tests {
         check("socket.gaierror: [Errno -3] Temporary failure in name resolution", Some(Cause::NetworkNeeded));
         check("dial tcp: lookup example.org: no such host", Some(Cause::NetworkNeeded));
         check("Could not resolve host: github.com", Some(Cause::NetworkNeeded));
+        check("KeyError: 'STRIPE_API_KEY'", Some(Cause::SecretMissing));
+        check("Error: the environment variable DB_PASSWORD is not set", Some(Cause::SecretMissing));
+        check("panicked: missing GITHUB_TOKEN in the environment", Some(Cause::SecretMissing));
         check("AssertionError: 1 != 2", None);
+        check("ParseError: missing token at line 3", None);
+        check("KeyError: 'PRIMARY'", None);
+        check("expected a KEY, found nothing", None);
     }
 }

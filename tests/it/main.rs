@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail on anything unexpected")]
 #![expect(clippy::disallowed_methods, reason = "tests start the binary and read their environment")]
 
+mod action;
 mod action_yml;
 mod agents;
 mod attacks;
@@ -15,6 +16,7 @@ mod check;
 mod export;
 mod fix;
 mod fixtures;
+mod github;
 mod golden;
 mod held_out;
 mod mine;
