@@ -529,22 +529,6 @@ impl Rung {
     }
 }
 
-/// The values of variables that hold secrets by their names.
-pub fn secrets() -> std::collections::BTreeSet<String> {
-    let signs = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
-    let named = |name: &str| {
-        // `REGREEN_INPUT_MAX_TOKENS` is a number.
-        !name.starts_with("REGREEN_INPUT_")
-            && signs.iter().any(|sign| name.to_ascii_uppercase().contains(sign))
-    };
-    // Short values are flags and numbers; to hide them would garble every text.
-    env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, value)| named(name) && value.len() >= 8)
-        .map(|(_, value)| value)
-        .collect()
-}
-
 /// The models that take over, in the order of preference.
 pub fn ladder(overrides: Option<&Path>) -> Result<Vec<Rung>> {
     #[derive(Deserialize)]
