@@ -378,6 +378,7 @@ mod tests {
     }
 
     /// Asserts that nothing is done and why, or that it goes on.
+    #[expect(clippy::needless_pass_by_value, reason = "it is made where it is given")]
     fn check(event: &str, payload: serde_json::Value, expected: Option<&str>) -> Occasion {
         let occasion = Occasion::read(&payload.to_string(), &around(event)).unwrap();
         let found = refused(&occasion, &rules());

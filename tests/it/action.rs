@@ -778,7 +778,7 @@ fn only_text(text: &str) {
             Event::End(pulldown_cmark::TagEnd::CodeBlock) => code = false,
             Event::Text(words) if !code => shown.push_str(&words),
             Event::Start(Tag::Link { dest_url, .. }) => {
-                assert!(dest_url.contains("/actions/runs/"), "{dest_url}\n{text}")
+                assert!(dest_url.contains("/actions/runs/"), "{dest_url}\n{text}");
             }
             Event::Start(Tag::Image { dest_url, .. }) => panic!("a picture of {dest_url}\n{text}"),
             Event::Html(html) | Event::InlineHtml(html) => {
