@@ -23,6 +23,9 @@ use crate::task::{self, Source, Task};
 use crate::text::{clip, list, one_line};
 use crate::workspace;
 
+/// Bytes that a tree has at most: each task has one of its own.
+const TREE: usize = 128 << 20;
+
 /// Files and lines that an answer changes at most: what is larger is no fix of one bug.
 const FILES: usize = 10;
 const LINES: usize = 400;
@@ -79,6 +82,13 @@ pub struct Tally {
     pub tried: usize,
     /// Tasks in the set.
     pub tasks: usize,
+}
+
+/// Fails when there is no repository with commits.
+pub fn check(repository: &Path) -> Result<()> {
+    let repository = history::open(repository)?;
+    repository.head().and_then(|head| head.peel_to_commit()).context("the repository has no commit")?;
+    Ok(())
 }
 
 /// Mines a repository, and goes on with a set that was begun.
@@ -242,13 +252,16 @@ impl Mining<'_> {
         if !gold.paths().any(|path| sources.is_match(path.as_str())) {
             return no("it changes no source file besides its tests");
         }
-        let mut base = Patch::default();
+        let (mut base, mut bytes) = (Patch::default(), 0);
         for path in snapshot.paths()? {
-            let file = snapshot.file(&path)?;
-            if file.is_none() {
+            let Some(file) = snapshot.file(&path)? else {
                 return no(format!("{path} cannot be read as a file"));
+            };
+            bytes += file.content.len();
+            if bytes > TREE {
+                return no(format!("its tree is larger than {} MiB", TREE >> 20));
             }
-            base.0.insert(path, file);
+            base.0.insert(path, Some(file));
         }
         base.0.extend(composed.product.0);
         base.0.retain(|_, file| file.is_some());

@@ -28,7 +28,7 @@ use crate::sandbox::Sandbox;
 use crate::task::Task;
 use crate::verify::{Say, Verifier};
 
-pub use mine::{Asked, Mined, Tally, journal_of, mine, name_of};
+pub use mine::{Asked, Mined, Tally, check as can_mine, journal_of, mine, name_of};
 pub use money::{Money, Total};
 pub use plan::{Key, Line, Lock, Settings, freeze};
 pub use scripted::{Kind as Noise, Rates, is_scripted};

@@ -269,10 +269,17 @@ fn left_behind(gold: &Patch, base: &Snapshot) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a file is named like a copy of one that the right answer changes: `a.py.orig`, `a.py~`, `#a.py#`.
+/// Whether a file is named like a copy of one that the right answer changes: `a.py.orig`, `a.py~`, `#a.py#`, but not
+/// `data.py`, `test_a.py` or `a.pyi`.
 fn is_copy(path: &RepoPath, gold: &Patch) -> bool {
     let name = name_of(path);
-    gold.paths().any(|changed| changed != path && name != name_of(changed) && name.contains(name_of(changed)))
+    gold.paths().any(|changed| {
+        let Some((before, after)) = name.split_once(name_of(changed)) else { return false };
+        let part_of_a_word = |c: char| c.is_alphanumeric() || c == '_';
+        let same = before.is_empty() && after.is_empty();
+        let longer = before.ends_with(part_of_a_word) || after.starts_with(part_of_a_word);
+        !same && !longer
+    })
 }
 
 /// Whether a file is named like what a compiler makes of one that the right answer changes.
@@ -334,6 +341,10 @@ mod tests {
             ("old/shop.py~", true, false, false),
             ("src/shop.py", false, false, false),
             ("other/shop.py", false, false, false),
+            ("src/.shop.py.swp", true, false, false),
+            ("tests/test_shop.py", false, false, false),
+            ("src/workshop.py", false, false, false),
+            ("src/shop.pyi", false, false, false),
             ("src/__pycache__/shop.cpython-312.pyc", false, true, false),
             ("src/__pycache__/shopper.cpython-312.pyc", false, false, false),
             ("build/shop.o", false, true, false),

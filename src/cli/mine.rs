@@ -75,6 +75,7 @@ fn mined(args: &MineArgs) -> Result<Exit> {
         .canonicalize()
         .with_context(|| format!("failed to open {}", args.repository.display()))
         .map_err(settings::usage)?;
+    bench::can_mine(&repository).map_err(settings::usage)?;
     let out = match &args.out {
         Some(out) => std::path::absolute(out)?,
         None => std::path::absolute(Path::new(".regreen/mined").join(bench::name_of(&repository)))?,

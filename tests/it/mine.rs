@@ -144,6 +144,9 @@ fn mining_keeps_to_its_time_and_to_the_days_that_were_asked_for() {
         "Totals are zero",
         &[("shop.py", "def total(prices):\n    return sum(prices)\n"), ("test_new.py", &later)],
     );
+    // What is no repository is the caller's mistake.
+    let nowhere = regreen(&["mine", ".", "--out", "set"], history.folder.path());
+    assert_eq!(nowhere.status.code(), Some(2), "{}", said(&nowhere));
     // All of it was made in November 2023.
     let none = history.mine(&["--since", "2024-01-01"]);
     assert_eq!(none.status.code(), Some(1), "{}", said(&none));

@@ -129,7 +129,11 @@ impl Exercise {
             if !data.is_dir() {
                 let path = workspace::relative(&self.folder, path).context("a file's name is not UTF-8")?;
                 let file = workspace::read_file(&self.folder, &path)?;
-                base.0.insert(path.clone(), Some(file.with_context(|| format!("failed to read {path}"))?));
+                let mut file = file.with_context(|| format!("failed to read {path}"))?;
+                if name == "CMakeLists.txt" {
+                    file.content = self.called(&String::from_utf8_lossy(&file.content)).into_bytes();
+                }
+                base.0.insert(path, Some(file));
             }
             Ok(true)
         })?;
@@ -141,6 +145,15 @@ impl Exercise {
             }
         }
         Ok(base)
+    }
+
+    /// A `CMake` file that takes the exercise's name from that of its folder, with the name.
+    fn called(&self, text: &str) -> String {
+        let name = self.folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        text.replace(
+            "get_filename_component(exercise ${CMAKE_CURRENT_SOURCE_DIR} NAME)",
+            &format!("set(exercise {name})"),
+        )
     }
 
     /// The example in the place of the stub.
@@ -248,6 +261,9 @@ mod tests {
             let files = Files { solution: paths(solution), test: Vec::new(), example: paths(examples) };
             let exercise = Exercise { folder: "/track/exercises/practice/leap".into(), files };
             assert_eq!(exercise.id(), "track/leap");
+            let cmake =
+                "get_filename_component(exercise ${CMAKE_CURRENT_SOURCE_DIR} NAME)\nproject(${exercise})";
+            assert_eq!(exercise.called(cmake), "set(exercise leap)\nproject(${exercise})");
             let mut taken = Vec::new();
             for example in &exercise.files.example {
                 let place = exercise.place(example, |path| taken.contains(path)).unwrap();

@@ -4,8 +4,10 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use anyhow::{Context, Result, bail};
+use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,6 +28,9 @@ pub struct Bug {
     entry_point: String,
     #[serde(default)]
     docstring: String,
+    /// All that comes before the function's body: also helpers that the declaration lacks.
+    #[serde(default)]
+    prompt: String,
     #[serde(default)]
     import: String,
     #[serde(default)]
@@ -109,10 +114,10 @@ impl Bug {
     }
 
     fn javascript(&self) -> Repository {
-        let entry = &self.entry_point;
-        let program = |body: &str| format!("{}{body}\nmodule.exports = {{ {entry} }};\n", self.declaration);
+        let names = self.javascript_names();
+        let program = |body: &str| format!("{}{body}\nmodule.exports = {{ {names} }};\n", self.declaration);
         let mut tests = format!(
-            "const test = require('node:test');\nconst assert = require('node:assert');\nconst {{ {entry} }} = require('./program.js');\n"
+            "const test = require('node:test');\nconst assert = require('node:assert');\nconst {{ {names} }} = require('./program.js');\n"
         );
         if let Some(cases) = split::javascript(&self.test) {
             for (at, case) in cases.iter().enumerate() {
@@ -133,6 +138,18 @@ impl Bug {
             others: vec![("program.test.js", tests), ("package.json", package.to_owned())],
             protected: Vec::new(),
         }
+    }
+
+    /// What tests may call: the function and its helpers.
+    fn javascript_names(&self) -> String {
+        static DECLARED: LazyLock<Regex> = LazyLock::new(|| {
+            Regex::new(r"(?m)^(?:const|let|var|function|class)\s+(\w+)").expect("a test reads it")
+        });
+        let names: Vec<&str> = DECLARED
+            .captures_iter(&self.declaration)
+            .filter_map(|found| Some(found.get(1)?.as_str()))
+            .collect();
+        if names.is_empty() { self.entry_point.clone() } else { names.join(", ") }
     }
 
     fn rust(&self) -> Repository {
@@ -157,7 +174,12 @@ impl Bug {
     }
 
     fn go(&self) -> Repository {
-        let program = |body: &str| format!("package program\n\n{}{}{body}", self.import, self.declaration);
+        let whole = self.prompt.contains(self.declaration.trim());
+        let head = if whole { self.prompt.clone() } else { format!("{}{}", self.import, self.declaration) };
+        let program = |body: &str| {
+            let code = format!("{head}{body}");
+            format!("package program\n\n{}{code}", missing_imports(&code))
+        };
         // The tests want testify, of which these few calls need a few lines.
         let module = "module example.com/program\n\ngo 1.21\n";
         let setup = self
@@ -175,5 +197,54 @@ impl Bug {
             ],
             protected: vec!["assert/**".to_owned()],
         }
+    }
+}
+
+/// Packages that Go functions of the set use without importing them.
+fn missing_imports(code: &str) -> String {
+    let packages =
+        ["bytes", "fmt", "math", "regexp", "sort", "strconv", "strings", "time", "math/rand", "crypto/md5"];
+    let missing = packages.iter().filter(|package| {
+        let name = package.rsplit('/').next().unwrap_or(package);
+        let word = format!("{name}.");
+        let used = code.match_indices(&word).any(|(at, _)| {
+            // `math.Abs`, and not the end of a sentence.
+            let (before, after) = (&code[..at], &code[at + word.len()..]);
+            !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.')
+                && after.starts_with(|c: char| c.is_ascii_uppercase())
+        });
+        used && !code.contains(&format!("\"{package}\""))
+    });
+    missing.flat_map(|package| ["import \"", *package, "\"\n"]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn helpers_and_imports_that_a_line_forgot_are_there() {
+        let bug = |task: &str, declaration: &str, prompt: &str, right: &str| {
+            let line = serde_json::json!({
+                "task_id": task, "declaration": declaration, "prompt": prompt, "entry_point": "f",
+                "canonical_solution": right, "buggy_solution": "", "test": "",
+            });
+            Bug::read(line).unwrap().repository().unwrap()
+        };
+        let go = bug(
+            "Go/0",
+            "\nfunc F(x float64) float64 {\n",
+            "// Halves what is to sort.\nfunc half(x float64) float64 { return x / 2 }\n// F.\nfunc F(x float64) float64 {\n",
+            "    return math.Abs(half(x))\n}\n",
+        );
+        assert!(go.right.contains("import \"math\"\n") && go.right.contains("func half"), "{}", go.right);
+        assert!(!go.buggy.contains("import"), "{}", go.buggy);
+        let script = bug(
+            "JavaScript/0",
+            "const half = (x) => x / 2\nconst f = (x) => {\n",
+            "",
+            "  return half(x)\n}\n",
+        );
+        assert!(script.right.ends_with("module.exports = { half, f };\n"), "{}", script.right);
     }
 }
