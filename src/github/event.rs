@@ -33,6 +33,8 @@ pub struct Occasion {
     pub message: String,
     /// What the issue says.
     pub statement: Option<String>,
+    /// Why whoever set it off may not, once that is known.
+    pub barred: Option<String>,
 }
 
 /// What set an occasion off.
@@ -131,6 +133,14 @@ pub struct End {
     pub branch: String,
     /// The repository; none when it is gone.
     pub repo: Option<Repository>,
+}
+
+/// What somebody may do in a repository.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Permission {
+    /// `admin`, `write`, `read` or `none`.
+    pub permission: String,
 }
 
 /// A repository's name.
@@ -320,6 +330,12 @@ pub fn refused(occasion: &Occasion, rules: &Rules) -> Option<String> {
     let listed = rules.actors.contains(&occasion.actor);
     if !rules.actors.is_empty() && !listed {
         return Some(format!("{} is not among the allowed actors", occasion.actor));
+    }
+    if let Some(why) = &occasion.barred {
+        return Some(why.clone());
+    }
+    if occasion.fork && matches!(occasion.trigger, Trigger::Comment { .. }) {
+        return Some("a fork's pull request is not worked on by comment: keys are in reach there".to_owned());
     }
     match &occasion.trigger {
         Trigger::Plain => None,

@@ -132,6 +132,8 @@ pub struct Told {
     pub guarded: bool,
     /// What failed.
     pub failing: Vec<Failing>,
+    /// The issue whose words whoever made the patch was given.
+    pub issue: Option<u64>,
     /// Where the job is to be seen.
     pub run_url: String,
     /// The run as a story.

@@ -126,8 +126,6 @@ struct Id {
 struct Commit {
     tree: Id,
     #[serde(default)]
-    parents: Vec<Id>,
-    #[serde(default)]
     message: String,
 }
 
@@ -210,6 +208,9 @@ pub async fn publish(client: &Client, of: &Publication<'_>) -> Result<Published>
     if let Some(proof) = of.proof {
         check_proof(of, proof)?;
     }
+    if let (Some(proof), Mode::Commit | Mode::PullRequest) = (of.proof, of.mode) {
+        base(client, of, proof).await?;
+    }
     check_run(client, of, &tale(of, &done)).await?;
     if let Some(proof) = of.proof {
         match of.mode {
@@ -256,8 +257,8 @@ fn check_proof(of: &Publication<'_>, proof: &Proof) -> Result<()> {
     }
 }
 
-/// Commits the patch on top of the head; returns the commit, which no branch holds yet.
-async fn commit(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<String> {
+/// The head that the patch goes onto, and its tree. Fails when it is not what was judged.
+async fn base<'a>(client: &Client, of: &'a Publication<'_>, proof: &Proof) -> Result<(&'a str, String)> {
     let head = of.occasion.head.as_deref().context("which commit went red is not known")?;
     let base: Commit = client.get(&format!("/git/commits/{}", segment(head))).await?;
     ensure!(
@@ -267,12 +268,18 @@ async fn commit(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<
         proof.receipt.base_tree,
         base.tree.sha
     );
+    Ok((head, base.tree.sha))
+}
+
+/// Commits the patch on top of the head; returns the commit, which no branch holds yet.
+async fn commit(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<String> {
+    let (head, tree) = base(client, of, proof).await?;
     let mut entries = Vec::new();
     for (path, after) in &proof.receipt.patch.0 {
         entries.push(entry(client, path, after.as_ref()).await?);
     }
     let tree: Id =
-        client.put(Method::POST, "/git/trees", &json!({"base_tree": base.tree.sha, "tree": entries})).await?;
+        client.put(Method::POST, "/git/trees", &json!({"base_tree": tree, "tree": entries})).await?;
     ensure!(
         tree.sha == proof.receipt.composed_tree,
         "the tree that was written, {}, is not the one that was judged, {}",
@@ -339,7 +346,7 @@ async fn pull_request(
     let into = into.context("the event is about no branch: name one with base-branch")?;
     let known = pulls(client, &branch).await?;
     let open = known.iter().find(|one| one.state == "open");
-    let closed = known.iter().find(|one| one.state == "closed" && one.merged_at.is_none());
+    let closed = known.first().filter(|one| one.state == "closed" && one.merged_at.is_none());
     let asked = matches!(of.occasion.trigger, Trigger::Label(_) | Trigger::Comment { .. });
     if let (None, Some(closed), false) = (open, closed, asked) {
         let number = closed.pull.number;
@@ -349,25 +356,35 @@ async fn pull_request(
         return Ok(());
     }
     let there = client.find::<Reference>(&format!("/git/ref/heads/{}", segment(&branch))).await?;
-    if let Some(there) = &there
-        && !own(client, &there.object.sha, of).await?
-    {
-        done.notes.push("Somebody has worked on the branch of the fix: it is left as it is.".to_owned());
+    let there = there.map(|there| there.object.sha);
+    if let Some(why) = hands_off(client, of, open, there.as_deref()).await? {
+        done.notes.push(why.to_owned());
         done.pull = open.map(|one| (one.pull.number, one.pull.html_url.clone()));
         return Ok(());
     }
+    if !within(client, into, of.occasion.head.as_deref().unwrap_or_default()).await? {
+        done.notes.push(
+            "The commit that went red is not (any more) part of the branch that a pull request would go into, and would \
+             come with it: none is made."
+                .to_owned(),
+        );
+        return Ok(());
+    }
     let commit = commit(client, of, proof).await?;
-    let texts = words::pull_request(&tale(of, done))?;
+    let texts = words::pull_request(&tale(of, done), &commit, there.as_deref().unwrap_or("none"))?;
     // Whoever cancels the job from here on gets the pull request, or no branch.
     let _held = client.hold();
-    let made = place(client, &branch, &commit, there.as_ref()).await?;
-    let pull = match open {
-        Some(open) => update(client, open, into, &texts).await,
-        None => create(client, &branch, into, &texts).await,
-    };
-    let pull = match pull {
+    if let Some(open) = open {
+        // The text names the commit before and the one after: whichever the branch holds is known as regreen's.
+        let pull = update(client, open, &texts).await?;
+        place(client, &branch, &commit, there.as_deref()).await?;
+        done.pull = Some((pull.number, pull.html_url));
+        return Ok(());
+    }
+    let made = place(client, &branch, &commit, there.as_deref()).await?;
+    let pull = match create(client, &branch, into, &texts).await {
         Ok(pull) => pull,
-        Err(error) if made => {
+        Err(error) if made && none_open(client, &branch).await => {
             // A branch without a pull request is of no use to anybody.
             let removed = client.delete(&format!("/git/refs/heads/{}", segment(&branch))).await;
             return match removed {
@@ -396,16 +413,53 @@ async fn pulls(client: &Client, branch: &str) -> Result<Vec<Listed>> {
     Ok(listed)
 }
 
-/// Whether the commit on a branch is regreen's own, of the same failure.
-async fn own(client: &Client, sha: &str, of: &Publication<'_>) -> Result<bool> {
-    let message = message(client, sha).await?;
-    Ok(event::own(&message) && message.contains(&of.told.signature))
+/// Whether it is certain that no pull request of a branch is open.
+async fn none_open(client: &Client, branch: &str) -> bool {
+    pulls(client, branch).await.is_ok_and(|known| known.iter().all(|one| one.state != "open"))
+}
+
+/// Why the branch of the fix is not to be touched, if so.
+async fn hands_off(
+    client: &Client,
+    of: &Publication<'_>,
+    open: Option<&Listed>,
+    there: Option<&str>,
+) -> Result<Option<&'static str>> {
+    let worked = "Somebody has worked on the branch of the fix: it is left as it is.";
+    if let Some(open) = open {
+        if open.pull.labels.iter().any(|label| label.name == of.opt_out) {
+            return Ok(Some(
+                "The label on the pull request of the fix keeps regreen away: it is left as it is.",
+            ));
+        }
+        // A commit that somebody amended has the message still, and another name.
+        let mark = open.pull.body.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
+        let known = there.is_some_and(|sha| {
+            mark.split(' ')
+                .any(|word| word.strip_prefix("commit=").or_else(|| word.strip_prefix("was=")) == Some(sha))
+        });
+        return Ok((!mark.starts_with(MARK) || !known).then_some(worked));
+    }
+    let Some(there) = there else { return Ok(None) };
+    let message = message(client, there).await?;
+    let own = event::own(&message) && message.contains(&of.told.signature);
+    Ok((!own).then_some(worked))
+}
+
+/// Whether a branch holds a commit already, so that nothing comes along with a pull request but the patch.
+async fn within(client: &Client, branch: &str, commit: &str) -> Result<bool> {
+    #[derive(Deserialize)]
+    struct Compared {
+        ahead_by: u64,
+    }
+    let path = format!("/compare/{}...{}", segment(branch), segment(commit));
+    Ok(client.find::<Compared>(&path).await?.is_some_and(|compared| compared.ahead_by == 0))
 }
 
 /// Lets a branch hold a commit; returns whether the branch is new.
-async fn place(client: &Client, branch: &str, commit: &str, there: Option<&Reference>) -> Result<bool> {
+async fn place(client: &Client, branch: &str, commit: &str, there: Option<&str>) -> Result<bool> {
     if let Some(there) = there {
-        if !same(client, &there.object.sha, commit).await? {
+        if there != commit {
             let moved = json!({"sha": commit, "force": true});
             let path = format!("/git/refs/heads/{}", segment(branch));
             client.put::<Reference>(Method::PATCH, &path, &moved).await?;
@@ -418,35 +472,15 @@ async fn place(client: &Client, branch: &str, commit: &str, there: Option<&Refer
         // An earlier try may have been carried out without an answer.
         Err(error) if refused(&error) == Some(422) => {
             let now = client.find::<Reference>(&format!("/git/ref/heads/{}", segment(branch))).await?;
-            if now.is_some_and(|now| now.object.sha == commit) { Ok(true) } else { Err(error) }
+            if now.is_some_and(|now| now.object.sha == commit) { Ok(false) } else { Err(error) }
         }
         Err(error) => Err(error),
     }
 }
 
-/// Whether two commits bring the same tree onto the same parents.
-async fn same(client: &Client, one: &str, other: &str) -> Result<bool> {
-    let read = async |sha: &str| -> Result<(String, Vec<String>)> {
-        let commit: Commit = client.get(&format!("/git/commits/{}", segment(sha))).await?;
-        Ok((commit.tree.sha, commit.parents.into_iter().map(|parent| parent.sha).collect()))
-    };
-    Ok(read(one).await? == read(other).await?)
-}
-
-async fn update(
-    client: &Client,
-    open: &Listed,
-    into: &str,
-    (title, body): &(String, String),
-) -> Result<Made> {
+async fn update(client: &Client, open: &Listed, (title, body): &(String, String)) -> Result<Made> {
     let path = format!("/pulls/{}", open.pull.number);
-    // What people made of the title stays, unless the pull request is not marked as regreen's any more.
-    ensure!(
-        open.pull.body.as_deref().is_some_and(|body| body.starts_with(MARK)),
-        "pull request #{} is on a branch of regreen's and lacks its mark",
-        open.pull.number
-    );
-    client.put(Method::PATCH, &path, &json!({"title": title, "body": body, "base": into})).await
+    client.put(Method::PATCH, &path, &json!({"title": title, "body": body})).await
 }
 
 /// Makes a pull request; where it is not clear whether it was made, it is looked for.

@@ -21,6 +21,8 @@ const COMMENT: &str = include_str!("../../harness/action/comment.md");
 /// Failing tests that are shown, and bytes of each one's message.
 const SHOWN: usize = 5;
 const MESSAGE: usize = 800;
+/// Changed files that are listed.
+const FILES: usize = 50;
 /// Bytes of the patch and of the story in a comment; a summary has room for more.
 const DIFF: usize = 20_000;
 const STORY: usize = 16_000;
@@ -85,6 +87,7 @@ struct Proof<'a> {
     layers: Vec<Layered>,
     strength: Vec<String>,
     caveats: &'a [String],
+    issue: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +103,6 @@ struct Page<'a> {
     reason: &'a str,
     branch: &'a str,
     head: &'a str,
-    signature: &'a str,
     model: &'a str,
     attempts: u32,
     cost: String,
@@ -110,6 +112,7 @@ struct Page<'a> {
     notes: &'a [String],
     opt_out: &'a str,
     files: Vec<Changed>,
+    more_files: usize,
     diff: String,
     story: String,
     failing_part: Value,
@@ -133,12 +136,13 @@ pub fn summary(tale: &Tale<'_>) -> Result<String> {
     Ok(escape::cap(&page(COMMENT, tale, 200_000, 200_000)?, escape::SUMMARY / 2))
 }
 
-/// Title and text of the pull request.
-pub fn pull_request(tale: &Tale<'_>) -> Result<(String, String)> {
-    Ok((title(tale), escape::cap(&page(PULL, tale, 0, 0)?, escape::COMMENT)))
+/// Title and text of the pull request, marked with the commit that its branch is to hold and the one before it.
+pub fn pull_request(tale: &Tale<'_>, commit: &str, before: &str) -> Result<(String, String)> {
+    let mark = format!("{MARK} signature={} commit={commit} was={before} -->", tale.told.signature);
+    Ok((title(tale), escape::cap(&format!("{mark}\n{}", page(PULL, tale, 0, 0)?), escape::COMMENT)))
 }
 
-/// The message of the commit. Nothing of it is anybody else's.
+/// The message of the commit. Of anybody else's words it has a test's name, in letters and digits.
 pub fn commit_message(tale: &Tale<'_>) -> String {
     let word = tale.receipt.map_or("", |receipt| receipt.word.as_str());
     let version = env!("CARGO_PKG_VERSION");
@@ -159,7 +163,7 @@ fn title(tale: &Tale<'_>) -> String {
         .unwrap_or_default()
         .trim()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { ' ' })
+        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { ' ' })
         .collect();
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     let name = if name.is_empty() { "the build".to_owned() } else { name.chars().take(60).collect() };
@@ -178,7 +182,6 @@ fn page(template: &str, tale: &Tale<'_>, diff: usize, story: usize) -> Result<St
         reason: &told.reason,
         branch: &told.base_branch,
         head: &told.head_sha,
-        signature: &told.signature,
         model: &told.model,
         attempts: told.attempts,
         cost: format!("{:.4}", told.cost_usd),
@@ -188,6 +191,7 @@ fn page(template: &str, tale: &Tale<'_>, diff: usize, story: usize) -> Result<St
         notes: tale.notes,
         opt_out: tale.opt_out,
         files: patch.map(|patch| changed(patch, tale.diff)).unwrap_or_default(),
+        more_files: patch.map_or(0, |patch| patch.0.len().saturating_sub(FILES)),
         diff: clip(&hide(tale.diff), diff).into_owned(),
         story: clip(&hide(&told.story), story).trim_end().to_owned(),
         failing_part: Value::from_safe_string(failing(&told.failing, tale.secrets)?),
@@ -240,6 +244,7 @@ fn proof(tale: &Tale<'_>) -> Result<String> {
         layers: layers(evidence),
         strength: evidence.strength_in_words(),
         caveats: &evidence.caveats,
+        issue: tale.told.issue,
     };
     render(EVIDENCE, &proof)
 }
@@ -261,8 +266,10 @@ fn layers(evidence: &Evidence) -> Vec<Layered> {
 
 /// The changed files, with lines added and removed as the diff has them.
 fn changed(patch: &Patch, diff: &str) -> Vec<Changed> {
+    let diff = format!("\n{diff}");
     let lines = |path: &str| {
-        let start = format!("diff --git a/{path} b/{path}\n");
+        // At the start of a line: an added line may hold anything.
+        let start = format!("\ndiff --git a/{path} b/{path}\n");
         let part = diff.split_once(&start).map_or("", |(_, rest)| rest);
         let part = part.split("\ndiff --git ").next().unwrap_or_default();
         let body = part.lines().skip_while(|line| !line.starts_with("@@"));
@@ -276,7 +283,7 @@ fn changed(patch: &Patch, diff: &str) -> Vec<Changed> {
         let (added, removed) = lines(path.as_str());
         Changed { path: path.to_string(), added, removed }
     };
-    patch.paths().take(30).map(one).collect()
+    patch.paths().take(FILES).map(one).collect()
 }
 
 fn render(template: &str, page: &impl Serialize) -> Result<String> {

@@ -123,6 +123,12 @@ impl Place {
         String::from_utf8(git.find_blob(entry.id()).unwrap().content().to_vec()).unwrap()
     }
 
+    fn message(&self, commit: &str) -> String {
+        let git = self.git();
+        let commit = git.find_commit(git2::Oid::from_str(commit).unwrap()).unwrap();
+        commit.message().unwrap().to_owned()
+    }
+
     /// Checks a commit out, as actions/checkout does.
     fn check_out(&self, sha: &str) {
         let place = self.path("checkout");
@@ -334,8 +340,8 @@ fn a_red_push_gets_a_pull_request_and_the_next_one_updates_it() {
     assert!(place.pulls()[0]["body"].as_str().unwrap().contains(&second));
     assert_eq!(place.state()["checks"].as_array().unwrap().len(), 2);
 
-    // Somebody works on the branch: it is theirs from then on.
-    let theirs = place.commit(&branch, &[("add.sh", "echo 5\n")], "Mine\n");
+    // Somebody amends the commit, with its message: the branch is theirs from then on.
+    let theirs = place.commit(&branch, &[("add.sh", "echo 5\n")], &place.message(&moved));
     let third = place.commit("main", &[("README", "more\n")], "More\n");
     place.check_out(&third);
     let left = place.run("all", ("push", &push(&third)), &third, &[]);
@@ -448,6 +454,16 @@ fn guards_forbid_what_must_not_be_done() {
     let comment = json!({"action": "created", "sender": {"login": "mallory"}, "issue": {"number": 5, "title": "T", "pull_request": {}},
         "comment": {"body": "/regreen", "author_association": "NONE"}});
     skipped(("issue_comment", &comment), &head, &[], "may not ask");
+    // Who may only read asks, and a member on a fork's pull request.
+    let theirs = json!({"number": 5, "head": "main", "base": "main", "fork": true, "labels": [], "title": "", "body": ""});
+    place.server.control("POST", "/_pulls", &theirs);
+    let mut reader = comment.clone();
+    reader["sender"]["login"] = json!("reader");
+    reader["comment"]["author_association"] = json!("MEMBER");
+    skipped(("issue_comment", &reader), &head, &[], "may not write");
+    let mut member = comment.clone();
+    member["comment"]["author_association"] = json!("MEMBER");
+    skipped(("issue_comment", &member), &head, &[], "fork");
     // A workflow does not say the labels of its pull request.
     place.server.control("POST", "/_pulls", &json!({"number": 9, "head": "main", "base": "main", "labels": ["no-regreen"], "title": "", "body": ""}));
     let run = json!({"workflow_run": {"conclusion": "failure", "head_sha": head, "head_branch": "main",
@@ -526,7 +542,8 @@ fn only_what_was_verified_is_published() {
     let folder = place.path("temp/regreen");
     let kept = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let (patch, receipt) = (kept("fix.patch"), kept("receipt.json"));
-    place.fails("publish", event, &head, &[], 2, "patch-sha256");
+    let done = place.run("publish", event, &head, &[]);
+    assert!(done.outputs["reason"].contains("patch-sha256"), "{:?}", done.outputs);
     fs::write(folder.join("fix.patch"), patch.replace('+', "-")).unwrap();
     place.fails("publish", event, &head, &borrowed(&hashes), 70, "not what was verified");
     fs::write(folder.join("fix.patch"), &patch).unwrap();

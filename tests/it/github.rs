@@ -309,6 +309,20 @@ impl Hub {
                 let found: Vec<&Value> = self.checks.iter().filter(of).collect();
                 (200, json!({"total_count": found.len(), "check_runs": page(&found, &query)}))
             }
+            ["collaborators", login, "permission"] => {
+                (200, json!({"permission": if login.starts_with("reader") { "read" } else { "write" }}))
+            }
+            ["compare", rest @ ..] => {
+                let rest = rest.join("/");
+                let (base, head) = rest.split_once("...").unwrap();
+                let git = self.git();
+                let id = |name: &str| git2::Oid::from_str(&self.tip(name).unwrap_or(name.to_owned())).ok();
+                match id(base).zip(id(head)).and_then(|(base, head)| git.graph_ahead_behind(head, base).ok())
+                {
+                    Some((ahead, behind)) => (200, json!({"ahead_by": ahead, "behind_by": behind})),
+                    None => missing(),
+                }
+            }
             ["check-runs", rest @ ..] => self.of_checks(method, rest, body),
             _ => missing(),
         }

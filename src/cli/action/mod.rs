@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::settings::{self, Settings, usage};
 use super::{Cli, Command, Exit, Usage, supervised, verify};
 use crate::fix;
-use crate::github::client::Client;
+use crate::github::client::{Client, segment};
 use crate::github::event::{self, Occasion, Pull, Trigger};
 use crate::github::publish::{self, Proof, Publication, Published};
 use crate::github::words::{self, Tale};
@@ -225,6 +225,7 @@ impl<'a> Job<'a> {
             model: by.map(|attempt| attempt.model.clone()).unwrap_or_default(),
             attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
             cost_usd: spent.usd,
+            issue: if self.with.statement.is_none() { self.with.issue.or(self.occasion.issue) } else { None },
             failing: baseline.map(triage::failing).unwrap_or_default(),
             story: story::story(records),
             ..self.untold(head)
@@ -261,9 +262,20 @@ impl<'a> Job<'a> {
             self.occasion.head = head.or(self.occasion.head.take());
             self.occasion.branch = branch.or(self.occasion.branch.take());
         }
+        let human = matches!(self.occasion.trigger, Trigger::Label(_) | Trigger::Comment { .. });
+        if human && !self.with.rules.actors.contains(&self.occasion.actor) {
+            let path = format!("/collaborators/{}/permission", segment(&self.occasion.actor));
+            let may: event::Permission = client.find(&path).await?.unwrap_or_default();
+            if !["admin", "maintain", "write"].contains(&may.permission.as_str()) {
+                self.occasion.barred = Some(format!("{} may not write here", self.occasion.actor));
+            }
+        }
         match self.with.issue {
+            // As it was when it was looked at.
+            Some(number) if self.occasion.issue == Some(number) => Ok(self.occasion.statement.clone()),
             Some(number) => {
                 let issue: event::Issue = client.get(&format!("/issues/{number}")).await?;
+                self.occasion.labels.extend(issue.labels.iter().map(|label| label.name.clone()));
                 Ok(Some(issue.statement()))
             }
             None => Ok(self.occasion.statement.clone()),
@@ -311,8 +323,14 @@ impl<'a> Job<'a> {
         let (head, _) = self.checked_out()?;
         let judged = self.judge(&head)?;
         let (ending, reason) = self.weighed(&judged.receipt);
-        let told = Told { outcome: ending, reason, ..self.untold(&head) };
-        self.output_judged(&judged)?;
+        let told = Told { outcome: ending, reason: reason.clone(), ..self.untold(&head) };
+        // Without the hashes nothing can be published.
+        let refused = self.with.paths.refuse(&judged.receipt.patch);
+        if ending.passes() && self.reaches(&judged.receipt) && refused.is_none() {
+            self.output_judged(&judged)?;
+        }
+        let reason = refused.map_or(reason.clone(), |why| format!("{reason}; but {why}"));
+        let told = Told { reason, ..told };
         self.outputs(&[
             ("outcome", ending.name()),
             ("reason", &told.reason),
@@ -392,14 +410,38 @@ impl<'a> Job<'a> {
             self.output_told(&told)?;
             return Ok(Exit::Green);
         }
-        let judged = if told.outcome.passes() { Some(self.trusted()?) } else { None };
+        let judged = match &self.with.hashes {
+            Some(_) if told.outcome.passes() => Some(self.trusted()?),
+            _ => None,
+        };
         if let Some(judged) = &judged {
             (told.outcome, told.reason) = self.weighed(&judged.receipt);
+        } else if told.outcome.passes() {
+            (told.outcome, told.reason) = self.unverified();
         }
         let head = self.occasion.head.clone().unwrap_or_default();
         let told = self.merged(told, &head);
         self.publish(&told, judged.as_ref())?;
         Ok(self.exit(&told))
+    }
+
+    /// What is said where the verifying job gave out no hashes: nothing is published, whatever a receipt says.
+    fn unverified(&self) -> (Ending, String) {
+        let receipt = self.read(RECEIPT, LARGEST).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        let told = receipt.and_then(|text| Receipt::parse(&text).ok()).map(|receipt| self.weighed(&receipt));
+        match told {
+            Some((ending, reason)) if !ending.passes() => (ending, reason),
+            Some((_, reason)) => (
+                Ending::Inconclusive,
+                format!(
+                    "{reason}; the verifying job gave out no patch-sha256 and receipt-sha256, so that it is not published"
+                ),
+            ),
+            None => (
+                Ending::Inconclusive,
+                "there is a patch, which was not verified: it is not published".to_owned(),
+            ),
+        }
     }
 
     /// What the solving step told, with what this step knows itself.
@@ -444,6 +486,7 @@ impl<'a> Job<'a> {
 
     /// Writes on GitHub what the mode allows, and says what was written.
     fn publish(&mut self, told: &Told, judged: Option<&Judged>) -> Result<()> {
+        let told = &self.masked(told)?;
         let proof = match judged.filter(|judged| told.outcome.passes() && self.reaches(&judged.receipt)) {
             Some(judged) => {
                 let diff = String::from_utf8_lossy(&self.read(PATCH, LARGEST)?).into_owned();
@@ -455,6 +498,16 @@ impl<'a> Job<'a> {
             Published::default()
         } else {
             self.block_on(async |job, client| {
+                // Labels may have been set since.
+                if let Some(number) = job.occasion.pull
+                    && let Some(pull) = client.find::<Pull>(&format!("/pulls/{number}")).await?
+                {
+                    job.occasion.labels.extend(pull.labels.into_iter().map(|label| label.name));
+                }
+                if let Some(why) = event::refused(&job.occasion, &job.with.rules) {
+                    job.console.line(&format!("Nothing is published: {why}."));
+                    return Ok(Published::default());
+                }
                 let of = Publication {
                     occasion: &job.occasion,
                     told,
@@ -488,6 +541,12 @@ impl<'a> Job<'a> {
             self.console.line(&line);
         }
         self.summary(told, judged, &published)
+    }
+
+    /// What is told, without secrets.
+    fn masked(&self, told: &Told) -> Result<Told> {
+        let text = self.secrets.hide(&serde_json::to_string(told)?);
+        Ok(Told { story: self.secrets.hide(&told.story), ..serde_json::from_str(&text)? })
     }
 
     /// Whether nothing is written on GitHub.
