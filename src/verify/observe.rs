@@ -320,6 +320,8 @@ fn variants_script(
     seconds: u64,
 ) -> String {
     let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    // CPU time ends loops; wall time is for what waits, and a busy machine makes everything wait.
+    let wall = seconds * 4;
     let mut script = "one() {\n".to_owned();
     for command in commands {
         let env: Vec<String> =
@@ -328,7 +330,7 @@ fn variants_script(
         let dir = quoted(&tree.join(&command.dir).display().to_string());
         let _ = writeln!(
             script,
-            "(cd {dir} && ulimit -t {seconds} && exec env {} timeout -s KILL {seconds} {}) >/dev/null 2>&1 </dev/null || return 1",
+            "(cd {dir} && ulimit -t {seconds} && exec env {} timeout -s KILL {wall} {}) >/dev/null 2>&1 </dev/null || return 1",
             env.join(" "),
             argv.join(" ")
         );
