@@ -7,7 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::root;
+use crate::github::Server;
+use crate::run_action::runs_here;
+use crate::{binary, root};
 
 fn workflows() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -105,6 +107,31 @@ fn every_input_reaches_the_program_and_is_in_the_manual() {
     for name in inputs.iter().chain(&outputs) {
         assert!(manual.contains(&format!("| `{name}`")), "docs/github-action.md has no row for {name}");
     }
+}
+
+#[test]
+fn the_documented_workflow_turns_two_red_runs_into_one_pull_request() {
+    if !runs_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // try-action makes the repository; all that people see is checked there.
+    let server = Server::start(&folder.path().join("py-unittest-wrap/shop.git"), 0);
+    let mut command = Command::new(root().join("scripts/try-action"));
+    command.args(["py-unittest-wrap", "--api-url", &server.url, "--out"]).arg(folder.path());
+    assert_clean(&command.arg("--regreen").arg(binary()).output().unwrap());
+    // Each job asks for a token of its own; the first two do nothing else that writes.
+    let mut tokens = 0;
+    for request in server.written() {
+        if request.ends_with("/access_tokens") {
+            tokens += 1;
+        } else {
+            assert_eq!(tokens % 3, 0, "{request} is not of the publishing job");
+        }
+    }
+    assert_eq!(tokens, 6);
+    let log = fs::read_to_string(folder.path().join("py-unittest-wrap/run-1.log")).unwrap();
+    assert!(!log.contains("Unexpected input"), "{log}");
 }
 
 /// A folder that is served as releases, a stand-in for cargo, and what the installer is told.
