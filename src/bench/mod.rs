@@ -30,7 +30,7 @@ use crate::verify::{Say, Verifier};
 
 pub use mine::{Asked, Mined, Tally, check as can_mine, journal_of, mine, name_of};
 pub use money::{Money, Total};
-pub use plan::{Key, Line, Lock, Settings, freeze};
+pub use plan::{Key, Line, Lock, Settings, freeze, lock};
 pub use scripted::{Kind as Noise, Rates, is_scripted};
 use set::Set;
 pub use unit::End;
@@ -88,8 +88,11 @@ impl Bench {
     /// Opens a planned run. Fails when anything that its results depend on has changed since it was planned.
     pub fn open(folder: &Path, door: Door) -> Result<Bench> {
         let (lock, lines) = plan::read(folder)?;
+        // The program is large, and reading many tasks takes a while too.
+        let binary = std::thread::spawn(plan::binary);
         let set = set::read(Path::new(&lock.settings.set), lock.settings.mirrors.as_deref().map(Path::new))?;
-        let now = plan::Pins::now(&set, door.harness.as_deref())?;
+        let binary = binary.join().map_err(|_| anyhow::anyhow!("failed to hash the program"))??;
+        let now = plan::Pins::now(&set, binary, door.harness.as_deref())?;
         let differences = lock.pins.differences(&now);
         ensure!(
             differences.is_empty(),

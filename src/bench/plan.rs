@@ -69,11 +69,11 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// What they are now.
-    pub fn now(set: &Set, harness: Option<&Path>) -> Result<Pins> {
+    /// What they are now, given the program's hash.
+    pub fn now(set: &Set, binary: String, harness: Option<&Path>) -> Result<Pins> {
         Ok(Pins {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            binary: binary().context("failed to read the program itself")?,
+            binary,
             set: set.hash(),
             prompts: folder(harness, "prompts", "md")?,
             profiles: folder(harness, "toolchains", "toml")?,
@@ -95,9 +95,10 @@ impl Pins {
     }
 }
 
-fn binary() -> Result<String> {
+/// The program's own SHA-256.
+pub fn binary() -> Result<String> {
     let mut hasher = Sha256::new();
-    super::feed(Path::new("/proc/self/exe"), &mut hasher)?;
+    super::feed(Path::new("/proc/self/exe"), &mut hasher).context("failed to read the program itself")?;
     Ok(hex(&hasher.finalize()))
 }
 
@@ -197,7 +198,7 @@ fn lines(set: &Set, settings: &Settings, pins: &Pins) -> Result<Vec<Line>> {
 /// Freezes a plan in `folder`, which must not hold one yet.
 pub fn freeze(folder: &Path, set: &Set, settings: Settings, harness: Option<&Path>) -> Result<Lock> {
     std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-    let pins = Pins::now(set, harness)?;
+    let pins = Pins::now(set, binary()?, harness)?;
     let lines = lines(set, &settings, &pins)?;
     let lock = Lock { format: FORMAT, settings, pins, units: lines.len() };
     let mut text = Vec::new();
@@ -222,8 +223,8 @@ fn write(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
     super::unit::sync(folder)
 }
 
-/// Reads a plan.
-pub fn read(folder: &Path) -> Result<(Lock, Vec<Line>)> {
+/// Reads what a plan was frozen to.
+pub fn lock(folder: &Path) -> Result<Lock> {
     let place = folder.join(LOCK);
     let text = std::fs::read_to_string(&place)
         .with_context(|| format!("failed to read {}: `regreen bench plan` makes one", place.display()))?;
@@ -235,6 +236,12 @@ pub fn read(folder: &Path) -> Result<(Lock, Vec<Line>)> {
         place.display(),
         lock.format
     );
+    Ok(lock)
+}
+
+/// Reads a plan.
+pub fn read(folder: &Path) -> Result<(Lock, Vec<Line>)> {
+    let lock = lock(folder)?;
     let place = folder.join(PLAN);
     let file = File::open(&place).with_context(|| format!("failed to read {}", place.display()))?;
     let mut lines = Vec::with_capacity(lock.units.min(1 << 20));

@@ -3,11 +3,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::money::{Call, Money};
@@ -55,10 +56,13 @@ pub fn run(bench: &Bench, line: &Line) -> Result<End> {
         return Ok(End::Stood);
     }
     let work = bench.folder.join(WORK).join(line.key.as_str());
-    let ledger = match begin(&work) {
-        Ok(ledger) => ledger,
-        // Whoever is at it may have finished it meanwhile.
-        Err(_) if bench.stands(line) => return Ok(End::Stood),
+    let hold = Hold::take(work.with_extension("lock"));
+    if bench.stands(line) {
+        // Whoever was at it has finished it meanwhile.
+        return Ok(End::Stood);
+    }
+    let (_hold, ledger) = match hold.and_then(|hold| Ok((hold, begin(&work)?))) {
+        Ok(begun) => begun,
         Err(error) => return Ok(End::Fault { reason: format!("{error:#}") }),
     };
     let worked = if outcome_of(&ledger.records).is_some() {
@@ -85,6 +89,30 @@ pub fn run(bench: &Bench, line: &Line) -> Result<End> {
         }
     }
     Ok(end)
+}
+
+/// The right to do a unit, which one process at a time has, until its result stands or its fault is noted.
+struct Hold {
+    place: PathBuf,
+    _file: File,
+}
+
+impl Hold {
+    fn take(place: PathBuf) -> Result<Hold> {
+        let file = File::options().create(true).truncate(false).write(true).open(&place);
+        let file = file.with_context(|| format!("failed to open {}", place.display()))?;
+        file.try_lock().context("another process is at it")?;
+        // Whoever had it before has removed the file: what was locked may be another one than all others will lock.
+        let (ours, named) = (file.metadata()?.ino(), place.metadata().map(|named| named.ino()));
+        ensure!(named.is_ok_and(|named| named == ours), "another process has just been at it");
+        Ok(Hold { place, _file: file })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.place);
+    }
 }
 
 /// Why a unit stopped without an outcome.
@@ -379,5 +407,35 @@ impl Proposer for Metered {
             }
             Ok(proposal)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_result_stands() {
+        let folder = tempfile::tempdir().unwrap();
+        let (results, work) = (folder.path().join("results"), folder.path().join("work"));
+        std::fs::create_dir(&results).unwrap();
+        for text in ["first", "second"] {
+            std::fs::create_dir(&work).unwrap();
+            std::fs::write(work.join(ledger::FILE), text).unwrap();
+            publish(&work, &results, "unit").unwrap();
+            assert!(!work.exists());
+            assert_eq!(std::fs::read_to_string(results.join("unit").join(ledger::FILE)).unwrap(), "first");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_held_by_one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("unit.lock");
+        let hold = Hold::take(place.clone()).unwrap();
+        assert!(Hold::take(place.clone()).is_err());
+        drop(hold);
+        assert!(!place.exists());
+        let _hold = Hold::take(place).unwrap();
     }
 }

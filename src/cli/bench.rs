@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use super::settings::{self, Proposing, usage};
 use super::watch::Watch;
@@ -187,7 +187,7 @@ impl BenchArgs {
 
 /// Takes the namespace that a plan asks for. A plan that cannot be read is complained of later.
 fn enter_as_planned(run: &Path) {
-    if let Some(plan) = bench::read(run).ok().and_then(|(lock, _)| replan(&lock).ok()) {
+    if let Some(plan) = bench::lock(run).ok().and_then(|lock| replan(&lock).ok()) {
         plan.how.common.enter_namespace();
     }
 }
@@ -371,7 +371,7 @@ fn fit(set: &mut Set, door: impl FnOnce() -> Result<Door>) -> Result<()> {
 
 /// Opens a planned run.
 fn opened(folder: &Path, cache: Option<&PathBuf>, workers: usize) -> Result<Bench> {
-    let (lock, _) = bench::read(folder).map_err(usage)?;
+    let lock = bench::lock(folder).map_err(usage)?;
     let plan = replan(&lock)?;
     Bench::open(folder, door(&plan.by, &plan.how, cache, lock.settings.budget.usd, workers)?)
 }
@@ -437,7 +437,7 @@ impl RegradeArgs {
 
 /// Judges the answers of a run again, in a new run, and compares both.
 pub fn regrade(args: &RegradeArgs) -> Result<Exit> {
-    let (lock, _) = bench::read(&args.run).map_err(usage)?;
+    let lock = bench::lock(&args.run).map_err(usage)?;
     let old = PathBuf::from(absolute(&args.run)?);
     let folder = match &args.to {
         Some(folder) => std::path::absolute(folder)?,
@@ -528,8 +528,10 @@ impl Progress {
         let live = std::io::stderr().is_terminal();
         let bar = ProgressBar::new(lines as u64);
         if live {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {per_sec} {eta} left");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            let style = ProgressStyle::with_template("{bar:20} {pos}/{len} {msg}{pace}");
+            let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+            bar.set_style(style.with_key("pace", pace));
+            bar.set_message("0 solved, 0 faults, $0.00");
             bar.enable_steady_tick(Duration::from_millis(200));
         } else {
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
@@ -580,6 +582,14 @@ impl Progress {
     fn finish(&self) -> bool {
         self.bar.finish_and_clear();
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).broke
+    }
+}
+
+/// Rate and time left, as soon as there is anything to tell them from.
+fn pace(state: &ProgressState, text: &mut dyn std::fmt::Write) {
+    if state.pos() > 0 {
+        let (rate, left) = (state.per_sec() * 60.0, HumanDuration(state.eta()));
+        let _ = write!(text, ", {rate:.1} a minute, {left} left");
     }
 }
 

@@ -186,6 +186,33 @@ fn a_scheduler_of_ones_own_does_a_plan_line_by_line() {
 }
 
 #[test]
+fn two_that_do_the_same_unit_at_once_leave_one_result() {
+    let place = Place::new(&["a"]);
+    let planned = place
+        .command(&["plan", "set", "--model", "gold", "--model", "empty", "--run", "run"])
+        .output()
+        .unwrap();
+    assert_status(&planned, 0);
+    for index in ["0", "1"] {
+        let start = || {
+            let mut command = place.command(&["exec", "--run", "run", "--index", index, "--cache", "cache"]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let both = [start(), start(), start()].map(|child| child.wait_with_output().unwrap());
+        let mut statuses = both.each_ref().map(|done| done.status.code());
+        statuses.sort_unstable();
+        // Whoever comes while another is at it may try again; whoever comes later finds the result.
+        assert!(statuses.contains(&Some(0)), "{statuses:?}");
+        assert!(statuses.iter().all(|status| [Some(0), Some(75)].contains(status)), "{statuses:?}");
+        assert_status(&place.bench(&["exec", "--run", "run", "--index", index]), 0);
+    }
+    let names = |of: &str| fs::read_dir(place.path(of)).unwrap().count();
+    assert_eq!((names("run/results"), names("run/work"), names("run/faults")), (2, 0, 0));
+    let report = place.report("run");
+    assert_eq!([&report["contestants"][0]["solved"], &report["contestants"][1]["solved"]], [1, 0]);
+}
+
+#[test]
 fn faults_of_the_environment_are_no_failures() {
     let place = Place::new(&["a"]);
     place.task("b", "Sums are wrong.", "setup = [{ argv = [\"false\"] }]");
