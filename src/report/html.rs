@@ -8,7 +8,7 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 
-use super::plots::{Series, lines, shares};
+use super::plots::{Series, lines, shares, steps};
 use super::{Comparison, Contestant, Report, Run, Standing, Unit, formats, stats};
 use crate::bench;
 use crate::story;
@@ -19,14 +19,17 @@ const PAGE: &str = include_str!("../../harness/report/page.html");
 /// Bytes of one unit's story.
 const STORY: usize = 12_000;
 
+/// Tasks that fit on a screen or two, a line each.
+const LONG: usize = 60;
+
 /// Units whose stories are told; of the others only the table speaks.
 const STORIES: usize = 2_000;
 
-/// A plot with its title.
+/// A plot with its title; without one where there is nothing to see.
 #[derive(Serialize)]
 struct Plot {
     title: &'static str,
-    svg: String,
+    svg: Option<String>,
 }
 
 /// A model's row in the table of results.
@@ -73,6 +76,8 @@ struct View<'a> {
     comparisons: Vec<Compared<'a>>,
     plots: Vec<Plot>,
     matrix: Vec<Task<'a>>,
+    /// Whether the matrix is so long that each model's units are shown side by side first.
+    long: bool,
     told: Vec<Told<'a>>,
     enough: String,
 }
@@ -84,12 +89,14 @@ pub fn page(report: &Report, folders: &[&Path]) -> Result<String> {
     let several = report.runs.len() > 1;
     let name =
         |one: &Contestant| if several { format!("{}: {}", one.run, one.model) } else { one.model.clone() };
+    let matrix = matrix(report);
     let view = View {
         version: env!("CARGO_PKG_VERSION"),
         rows: report.contestants.iter().map(|one| row(one, name(one))).collect(),
         comparisons: report.comparisons.iter().map(compared).collect(),
         plots: plots(report, &name)?,
-        matrix: matrix(report),
+        long: matrix.len() > LONG,
+        matrix,
         told: told(report, folders)?,
         enough: formats::percent(super::ENOUGH),
     };
@@ -145,14 +152,22 @@ fn plots(report: &Report, name: &dyn Fn(&Contestant) -> String) -> Result<Vec<Pl
     let seconds = |one: &Contestant| of(&|unit| unit.seconds.unwrap_or_default(), one);
     #[expect(clippy::cast_precision_loss, reason = "tokens of a unit are far below 2^52")]
     let tokens = |one: &Contestant| of(&|unit| unit.spent.tokens() as f64, one);
+    // A plot of nothing but zeros says nothing.
+    let spent = |across: &str, series: Vec<Series>| {
+        let any = series.iter().flat_map(|one| &one.points).any(|point| point.0 > 0.0);
+        any.then(|| lines(across, &series)).transpose()
+    };
     Ok(vec![
-        Plot { title: "Tasks solved by one of k samples", svg: lines("samples (k)", &series(&by_samples))? },
+        Plot {
+            title: "Tasks solved by one of k samples",
+            svg: Some(steps("samples (k)", &series(&by_samples))?),
+        },
         Plot {
             title: "Units solved for at most so many dollars each",
-            svg: lines("dollars", &series(&by_dollars))?,
+            svg: spent("dollars", series(&by_dollars))?,
         },
-        Plot { title: "Units that took at most so long", svg: lines("seconds", &series(&seconds))? },
-        Plot { title: "Units that took at most so many tokens", svg: lines("tokens", &series(&tokens))? },
+        Plot { title: "Units that took at most so long", svg: Some(lines("seconds", &series(&seconds))?) },
+        Plot { title: "Units that took at most so many tokens", svg: spent("tokens", series(&tokens))? },
     ])
 }
 

@@ -35,14 +35,30 @@ pub fn shares(mut values: Vec<f64>) -> Vec<(f64, f64)> {
     points
 }
 
-/// A plot of shares between 0 and 1.
+/// A plot of shares between 0 and 1 against a measure.
 pub fn lines(across: &str, series: &[Series]) -> Result<String> {
+    plot(across, series, &|value| {
+        format!("{value:.5}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    })
+}
+
+/// Likewise against a count, of which only whole numbers are told.
+pub fn steps(across: &str, series: &[Series]) -> Result<String> {
+    plot(across, series, &|value| if value.fract() == 0.0 { value.to_string() } else { String::new() })
+}
+
+fn plot(across: &str, series: &[Series], told: &dyn Fn(f64) -> String) -> Result<String> {
     let mut svg = String::new();
-    draw(&mut svg, across, series).map_err(|error| anyhow!("failed to draw a plot: {error}"))?;
+    draw(&mut svg, across, series, told).map_err(|error| anyhow!("failed to draw a plot: {error}"))?;
     Ok(svg)
 }
 
-fn draw(svg: &mut String, across: &str, series: &[Series]) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(
+    svg: &mut String,
+    across: &str,
+    series: &[Series],
+    told: &dyn Fn(f64) -> String,
+) -> Result<(), Box<dyn std::error::Error>> {
     let xs = || series.iter().flat_map(|one| one.points.iter().map(|point| point.0));
     let (low, high) = (xs().fold(f64::INFINITY, f64::min), xs().fold(f64::NEG_INFINITY, f64::max));
     let (low, high) = if low < high { (low, high) } else { (low.min(0.0), low.max(0.0) + 1.0) };
@@ -58,6 +74,7 @@ fn draw(svg: &mut String, across: &str, series: &[Series]) -> Result<(), Box<dyn
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .x_desc(across)
+        .x_label_formatter(&|value| told(*value))
         .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
         .draw()?;
     for (at, one) in series.iter().enumerate() {
