@@ -15,9 +15,10 @@ pub fn junit(receipt: &Receipt) -> Result<String> {
     let mut suite = TestSuite::new("regreen verify");
     for layer in &receipt.layers {
         let mut status = match layer.result {
-            LayerResult::Passed | LayerResult::Flagged => TestCaseStatus::success(),
+            LayerResult::Passed => TestCaseStatus::success(),
             LayerResult::Stopped => TestCaseStatus::non_success(NonSuccessKind::Failure),
-            LayerResult::NotRun => TestCaseStatus::skipped(),
+            // What a layer has flagged it has not confirmed, and a pass may still stand.
+            LayerResult::NotRun | LayerResult::Flagged => TestCaseStatus::skipped(),
         };
         status.set_message(printable(&layer.detail).as_ref());
         let mut case = TestCase::new(layer.name.to_string(), status);
@@ -108,4 +109,24 @@ fn survivors(receipt: &Receipt) -> Vec<Value> {
         })
     };
     evidence.strength.iter().flat_map(|strength| &strength.survivors).map(result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_only_flags_something_is_no_success() {
+        let layer = |name: &str, result: &str| json!({ "name": name, "result": result, "detail": "why", "seconds": 1.0 });
+        let receipt = json!({
+            "format": 1, "version": "1", "time": "now", "word": "not-solved", "base_tree": "a", "composed_tree": "b",
+            "verdict": { "is": "inconclusive", "reasons": [] }, "left_out": [], "patch": {}, "suites": [],
+            "layers": [layer("visible", "passed"), layer("oracle", "flagged")],
+            "sandbox": "none", "targets": [], "guards": [], "flaky": [], "task": { "regreen": 1 },
+        });
+        let told = junit(&serde_json::from_value(receipt).unwrap()).unwrap();
+        let cases: Vec<&str> = told.split("<testcase ").skip(1).collect();
+        assert!(!cases[0].contains("<skipped"), "{told}");
+        assert!(cases[1].contains("<skipped") && cases[1].contains("why"), "{told}");
+    }
 }
