@@ -173,7 +173,7 @@ impl<'t> Test<'t> {
             return None;
         }
         for node in &returns {
-            let statement = self.failing(text, draw);
+            let statement = self.own_failing(draw);
             let line = text[..node.start_byte()].rfind('\n').map_or(0, |at| at + 1);
             let indent = &text[line..node.start_byte()];
             let between = if indent.trim().is_empty() { format!("\n{indent}") } else { "; ".to_owned() };
@@ -203,10 +203,15 @@ impl<'t> Test<'t> {
         false
     }
 
-    /// A statement that fails: an assertion of the body with another value, or one of its own.
+    /// A statement that fails at the end of the body: an assertion that stands there with another value, or one of
+    /// its own.
     fn failing(&self, text: &str, draw: &mut Draw) -> String {
-        let copies: Vec<_> =
-            self.claims(text).into_iter().filter(|claim| claim.is_repeatable(text)).collect();
+        let mut copies = self.claims(text);
+        copies.retain(|claim| claim.is_repeatable(text));
+        // What else is done since an assertion may have made the other value true.
+        let is_copied = |id: &usize| copies.iter().any(|claim| claim.statement.id() == *id);
+        let last: Vec<usize> = children(self.body).iter().rev().map(Node::id).take_while(is_copied).collect();
+        copies.retain(|claim| last.contains(&claim.statement.id()));
         if let Some(claim) = draw.choose(&copies)
             && let Some((range, new)) = change(claim.expected, text, draw)
         {
@@ -215,6 +220,11 @@ impl<'t> Test<'t> {
             edits.0.push((range.start - statement.start_byte()..range.end - statement.start_byte(), new));
             return edits.apply(source(statement, text));
         }
+        self.own_failing(draw)
+    }
+
+    /// A statement that fails wherever it stands.
+    fn own_failing(&self, draw: &mut Draw) -> String {
         let (left, right) = own_claim(draw);
         if self.is_case {
             format!("self.assertEqual({left}, {right})")
@@ -498,6 +508,26 @@ mod tests {
             let new = varied.files["t.py"].as_deref().unwrap();
             assert_ne!(new, text);
             assert!(parse(new, &tree_sitter_python::LANGUAGE.into()).is_some(), "{new}");
+        }
+    }
+
+    #[test]
+    fn poison_says_again_only_what_still_holds() {
+        let text = "class TestA(TestCase):\n    def test_b(self):\n        self.assertEqual(a.n, 2)\n        a.go()\n        \
+                    self.assertEqual(a.m, 5)\n        self.assertEqual(a.k, 7)\n";
+        let copied = |name: &str| {
+            let twice = |seed| {
+                varied(Variant::Poison, text, seed).files["t.py"]
+                    .as_deref()
+                    .map(|new| new.matches(name).count())
+            };
+            (0..40).any(|seed| twice(seed) == Some(2))
+        };
+        assert!(!copied("a.n") && copied("a.m") && copied("a.k"));
+        let early = "def test_a():\n    assert a.n == 2\n    if b:\n        return\n    a.go()\n";
+        for seed in 0..40 {
+            let varied = varied(Variant::Poison, early, seed);
+            assert_eq!(varied.files["t.py"].as_deref().unwrap().matches("a.n").count(), 1, "{varied:?}");
         }
     }
 
