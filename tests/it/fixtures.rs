@@ -79,8 +79,10 @@ fn check(name: &str) {
     let model = if replies.is_dir() { format!("replay:{}", replies.display()) } else { "repair".to_owned() };
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("runs");
+    // A mutant of Java costs a whole run of its build tool.
+    let mutants = if name.starts_with("java-") && name != "java-maven-csv" { "0" } else { "2" };
     let finished = regreen_command()
-        .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-", "--mutants", "2"])
+        .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-", "--mutants", mutants])
         .args([Path::new("--out"), &out, Path::new("--cache"), &scratch.path().join("cache")])
         .current_dir(root())
         .output()
