@@ -10,18 +10,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::fix::{ADD, RIGHT, TEST, WRONG};
 use crate::github::{Fault, Server};
 use crate::regreen_command;
-
-const ADD: &str = "echo $(($1 - $2))\n";
-const TEST: &str = "echo 1..2
-check() { if [ \"$2\" = \"$3\" ]; then echo \"ok $1\"; else echo \"not ok $1\"; echo \"  # $2 is not $3\"; fi; }
-check '1 - adds' \"$(sh add.sh 2 3)\" 5
-check '2 - takes zero' \"$(sh add.sh 7 0)\" 7
-";
-const RIGHT: &str = "The sign is wrong.\n```\nadd.sh\n<<<<<<< SEARCH\necho $(($1 - $2))\n=======\necho $(($1 + $2))\n>>>>>>> REPLACE\n```\n";
-const WRONG: &str =
-    "```\nadd.sh\n<<<<<<< SEARCH\necho $(($1 - $2))\n=======\necho $(($1 * $2))\n>>>>>>> REPLACE\n```\n";
 
 /// The token that must stand nowhere.
 const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";

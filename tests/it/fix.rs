@@ -12,15 +12,15 @@ use regreen::verdict::{FailureKind, Verdict};
 use crate::regreen_command;
 
 /// `add.sh` adds wrongly; `test.sh` has one target and one guard.
-const ADD: &str = "echo $(($1 - $2))\n";
-const TEST: &str = "echo 1..2
+pub const ADD: &str = "echo $(($1 - $2))\n";
+pub const TEST: &str = "echo 1..2
 check() { if [ \"$2\" = \"$3\" ]; then echo \"ok $1\"; else echo \"not ok $1\"; echo \"  # $2 is not $3\"; fi; }
 check '1 - adds' \"$(sh add.sh 2 3)\" 5
 check '2 - takes zero' \"$(sh add.sh 7 0)\" 7
 ";
 
-const RIGHT: &str = "The sign is wrong.\n```\nadd.sh\n<<<<<<< SEARCH\necho $(($1 - $2))\n=======\necho $(($1 + $2))\n>>>>>>> REPLACE\n```\n";
-const WRONG: &str =
+pub const RIGHT: &str = "The sign is wrong.\n```\nadd.sh\n<<<<<<< SEARCH\necho $(($1 - $2))\n=======\necho $(($1 + $2))\n>>>>>>> REPLACE\n```\n";
+pub const WRONG: &str =
     "```\nadd.sh\n<<<<<<< SEARCH\necho $(($1 - $2))\n=======\necho $(($1 * $2))\n>>>>>>> REPLACE\n```\n";
 
 /// A place with a repository, scripted replies, and folders for runs and scratch.
