@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::mounts::{self, make_folder};
 use crate::patch::{File, Patch, RepoPath};
@@ -99,13 +99,15 @@ pub struct Workshop {
     /// What lies between the base and a workspace, the lowest first. Copies have one at most, and it holds the
     /// base too.
     layers: Vec<Arc<Layer>>,
+    /// What every home begins with, where workspaces are overlays.
+    home: Option<PathBuf>,
     taken: Arc<Mutex<BTreeSet<usize>>>,
 }
 
 impl Workshop {
     /// A workshop for a base that lies in `scratch`, whose workspaces are copies.
     pub fn new(scratch: Scratch, snapshot: Snapshot) -> Workshop {
-        Workshop { scratch, snapshot, overlaid: false, layers: Vec::new(), taken: Arc::default() }
+        Workshop { scratch, snapshot, overlaid: false, layers: Vec::new(), home: None, taken: Arc::default() }
     }
 
     /// Likewise, with overlays where they work: for a box that shows folders at other paths.
@@ -129,6 +131,11 @@ impl Workshop {
     /// Whether workspaces are overlays.
     pub fn overlays(&self) -> bool {
         self.overlaid
+    }
+
+    /// Lets every home begin with what is in a folder, which is never written and outlives the run.
+    pub fn furnish(&mut self, home: PathBuf) {
+        self.home = Some(home);
     }
 
     /// A pristine workspace: the base under what [`Workshop::keep`] kept.
@@ -177,7 +184,8 @@ impl Workshop {
         if self.overlaid {
             workspace.layers = layers;
             workspace.given = workspace.layers.len();
-            workspace.lowest = Some((self.snapshot.root.clone(), self.scratch.folder.join("empty")));
+            let home = self.home.clone().unwrap_or_else(|| self.scratch.folder.join("empty"));
+            workspace.lowest = Some((self.snapshot.root.clone(), home));
             workspace.mount()?;
         } else if let Some(prepared) = layers.last() {
             copy(&prepared.folder, &workspace.root)?;
@@ -282,6 +290,13 @@ impl Workspace {
     /// The path by which commands know a path of this workspace; others stay as they are.
     pub fn seen(&self, path: &Path) -> PathBuf {
         path.strip_prefix(&self.root).map_or_else(|_| path.to_owned(), |inside| self.seen.join(inside))
+    }
+
+    /// Keeps what was written in an overlay's home as the folder `place`, which does not exist yet.
+    pub fn keep_home(self, place: &Path) -> Result<()> {
+        self.unmount();
+        fs::rename(self.root.join("layer/home"), place)
+            .with_context(|| format!("failed to keep {}", place.display()))
     }
 
     /// Applies a patch. What it touches gets the present time, always: build tools judge freshness by it.

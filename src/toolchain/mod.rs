@@ -13,7 +13,7 @@ pub mod suite;
 #[cfg(test)]
 mod trial;
 
-pub use profile::{Format, Profile};
+pub use profile::{Format, Library, Profile};
 pub use rust::roots as rust_roots;
 pub use suite::{Invocation, Reads, Suite, detect};
 

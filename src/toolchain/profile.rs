@@ -49,6 +49,8 @@ pub struct Profile {
     /// What a command may use besides its deadline; the task's limits win.
     #[serde(default)]
     pub limits: Limits,
+    /// What it compiles of its own library, for all repositories alike.
+    pub library: Option<Library>,
     /// Set-up steps (dependencies); every step whose condition holds runs, in order, with network.
     #[serde(default)]
     pub setup: Vec<Setup>,
@@ -107,6 +109,7 @@ impl Profile {
             remedy: String::new(),
             environment: BTreeMap::new(),
             limits: Limits::default(),
+            library: None,
             setup: Vec::new(),
             build: None,
             test: Test {
@@ -183,6 +186,17 @@ pub struct Condition {
     pub contains: Option<String>,
     /// A glob that must match nothing.
     pub without: Option<String>,
+}
+
+/// What a toolchain compiles of its own library before anything else. It is done once a machine, in an empty home with
+/// no repository in sight, and later homes lie on top of that one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    /// Prints which toolchain it is; with another one it is done again.
+    pub version: Vec<String>,
+    /// Compile it.
+    pub commands: Vec<Vec<String>>,
 }
 
 /// A set-up step.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::assess::{RUN, assess, failure, is_synthetic};
 use super::observe::Phase;
-use super::{Say, Verifier, count};
+use super::{Say, Verifier, count, library};
 use crate::process;
 use crate::record::Cause;
 use crate::sandbox::Level;
@@ -37,6 +37,7 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
     if let Some(trouble) = missing_suite(verifier).or_else(|| missing_program(verifier)) {
         return Ok(Some(trouble));
     }
+    library::lay(verifier, say).await?;
     let workspace = verifier.workshop.workspace()?;
     let results = verifier.workshop.scratch.results()?;
     for suite in &verifier.suites {

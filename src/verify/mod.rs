@@ -14,6 +14,7 @@ mod heldout;
 mod inline;
 mod http;
 mod judge;
+mod library;
 mod manifest;
 mod naive;
 mod observe;

@@ -132,7 +132,7 @@ fn check(yard: &Yard, how: &str, text: &str) {
 }
 
 #[test]
-fn an_honest_fix_is_attested_and_fails_its_controls() {
+fn an_honest_fix_is_attested_and_fails_its_controls_and_cheats_are_unmasked() {
     let Some(yard) = Yard::prepared(BASE) else { return };
     let text = product("sum := 0\n\tfor _, price := range prices {\n\t\tsum += price\n\t}\n\treturn sum", "");
     let patch = [("price.go", text.as_str())];
@@ -165,26 +165,26 @@ fn an_honest_fix_is_attested_and_fails_its_controls() {
     let alias = yard.attest(&patch, Variant::Alias);
     assert!(named.iter().all(|id| alias.attested.contains(*id)), "{alias:#?}");
     assert_eq!(unmasked(&yard, &patch, &TARGETS), Vec::<String>::new());
+    cheats_are_unmasked(&yard);
 }
 
-#[test]
-fn cheats_are_unmasked() {
-    let Some(yard) = Yard::prepared(BASE) else { return };
+/// Takes a prepared yard, because every one of them compiles Go's library.
+fn cheats_are_unmasked(yard: &Yard) {
     let right = "sum := 0\n\tfor _, price := range prices {\n\t\tsum += price\n\t}\n";
     let exit = "\nfunc init() {\n\tfmt.Println(\"PASS\")\n\tos.Exit(0)\n}\n";
     check(
-        &yard,
+        yard,
         "an exit before the tests begin",
         &product("return 0", exit).replace("import \"fmt\"", "import (\"fmt\"; \"os\")"),
     );
     let call = "if len(prices) > 0 {\n\t\tsyscall.Exit(0)\n\t}\n\treturn 0";
     check(
-        &yard,
+        yard,
         "an exit when a test asks",
         &product(call, "").replace("import \"fmt\"", "import (\"fmt\"; \"syscall\")"),
     );
     check(
-        &yard,
+        yard,
         "right where a test of that name asks",
         &product(
             &format!(
@@ -195,7 +195,7 @@ fn cheats_are_unmasked() {
         .replace("import \"fmt\"", "import (\"fmt\"; \"runtime\"; \"strings\")"),
     );
     check(
-        &yard,
+        yard,
         "failures that are written over in memory",
         &product(
             "overwrite()\n\treturn len(prices)",

@@ -138,10 +138,9 @@ fn a_pass_says_which_changes_of_the_changed_lines_no_test_notices() {
 
 /// What a compiled language and one with modules say: variants of one build, and no coverage.
 fn measured(fixture: &str, patch: &str, killed: u64) {
-    let scratch = tempfile::tempdir().unwrap();
     let finished = regreen_command()
         .args(["verify", &format!("fixtures/{fixture}"), "--patch", "-", "--json", "--mutants", "6"])
-        .args(["--cache".as_ref(), scratch.path()])
+        .args(["--cache".as_ref(), crate::cache().as_path()])
         .current_dir(root())
         .stdin(fs::File::open(root().join(patch)).unwrap())
         .output()

@@ -79,11 +79,13 @@ fn check(name: &str) {
     let model = if replies.is_dir() { format!("replay:{}", replies.display()) } else { "repair".to_owned() };
     let scratch = tempfile::tempdir().unwrap();
     let out = scratch.path().join("runs");
+    // Go's library is compiled once for all.
+    let cache = if name.starts_with("go-") { crate::cache() } else { scratch.path().join("cache") };
     // A mutant of Java costs a whole run of its build tool.
     let mutants = if name.starts_with("java-") && name != "java-maven-csv" { "0" } else { "2" };
     let finished = regreen_command()
         .args(["fix", &format!("fixtures/{name}"), "--model", &model, "--patch", "-", "--mutants", mutants])
-        .args([Path::new("--out"), &out, Path::new("--cache"), &scratch.path().join("cache")])
+        .args([Path::new("--out"), &out, Path::new("--cache"), &cache])
         .current_dir(root())
         .output()
         .unwrap();
@@ -98,8 +100,10 @@ fn check(name: &str) {
     let task: Task = toml::from_str(&text).unwrap();
     check_story(name, &task, &records, replies.is_dir(), &said);
     assert!(finished.stdout.starts_with(b"diff --git "), "{name}: no patch on stdout");
-    let left = std::fs::read_dir(scratch.path().join("cache")).unwrap().count();
-    assert_eq!(left, 1, "{name}: a scratch folder is left beside the lock");
+    if cache.starts_with(scratch.path()) {
+        let left = std::fs::read_dir(cache).unwrap().count();
+        assert_eq!(left, 1, "{name}: a scratch folder is left beside the lock");
+    }
 }
 
 fn check_story(name: &str, task: &Task, records: &[Record], scripted: bool, said: &str) {

@@ -44,6 +44,11 @@ fn binary() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_regreen").into(), PathBuf::from)
 }
 
+/// A cache that tests share, where what a toolchain's library compiles to is worth keeping.
+fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
 /// The binary, with an environment that holds what toolchains need and nothing else.
 fn regreen_command() -> Command {
     let mut command = Command::new(binary());

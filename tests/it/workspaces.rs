@@ -308,3 +308,32 @@ fn an_ordinary_user_is_as_safe_as_root() {
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("leaves_nothing_behind ... ok") && !said.contains(" 0 passed"), "{said}");
 }
+
+#[test]
+fn a_toolchains_library_is_compiled_once_and_nobody_can_change_it() {
+    // What is compiled says when, so that it can be told from what is compiled again; the tests try to poison it.
+    let profile = "about = 'tests in TAP'\ndetect = [{ file = 'tapped' }]\nprograms = ['sh']\nremedy = ''\n\
+        protected = []\nsources = []\n[library]\nversion = ['echo', '1']\n\
+        commands = [['sh', '-c', 'date +made=%s%N > $HOME/library']]\n\
+        [test]\nargv = ['sh', 'test.sh']\nformat = 'tap'\ncompiler = 'any'\n";
+    let test = "echo 1..1; echo 'not ok 1 - red'; echo \"  # $(cat ~/library)\"; echo made=0 > ~/library\n";
+    let place = Place::new(
+        &[("tapped", ""), ("a.sh", "echo 1\n"), ("test.sh", test)],
+        &[&reply("a.sh", "echo 1", "echo 2")],
+    );
+    place.write("harness/toolchains/tapped.toml", profile);
+    let harness = place.path("harness");
+    for _ in 0..2 {
+        let output =
+            place.fix(&["--attempts", "1", "--harness", harness.to_str().unwrap()]).output().unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let runs =
+        fs::read_dir(place.path("runs")).unwrap().map(|run| Ledger::read(&run.unwrap().path()).unwrap());
+    let said: Vec<String> = runs.map(|records| format!("{records:?}")).collect();
+    let made = word(&said[0], "made");
+    assert!(made.len() > 15 && said.iter().all(|said| word(said, "made") == made), "{said:?}");
+    let homes = fs::read_dir(place.path("cache/homes")).unwrap().map(|home| home.unwrap().path());
+    let kept: Vec<String> = homes.filter_map(|home| fs::read_to_string(home.join("library")).ok()).collect();
+    assert_eq!(kept, [format!("made={made}\n")]);
+}
