@@ -122,7 +122,7 @@ mod tests {
             "format": 1, "version": "1", "time": "now", "word": "not-solved", "base_tree": "a", "composed_tree": "b",
             "verdict": { "is": "inconclusive", "reasons": [] }, "left_out": [], "patch": {}, "suites": [],
             "layers": [layer("visible", "passed"), layer("oracle", "flagged")],
-            "sandbox": "none", "targets": [], "guards": [], "flaky": [], "task": { "regreen": 1 },
+            "sandbox": "none", "signature": "c", "targets": [], "guards": [], "flaky": [], "task": { "regreen": 1 },
         });
         let told = junit(&serde_json::from_value(receipt).unwrap()).unwrap();
         let cases: Vec<&str> = told.split("<testcase ").skip(1).collect();

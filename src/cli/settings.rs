@@ -674,7 +674,8 @@ pub fn sandbox(common: &Common, image: Option<&str>) -> Result<Sandbox> {
 
 /// What the environment holds and no export may: values of variables that are named like keys.
 pub fn secrets() -> Vec<String> {
-    let named = |name: &str| ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|end| name.ends_with(end));
+    let ends = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIALS"];
+    let named = |name: &str| ends.iter().any(|end| name.to_ascii_uppercase().ends_with(end));
     // What is not UTF-8 stands in no ledger.
     let texts = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));

@@ -143,13 +143,24 @@ pub struct Told {
 
 /// Values that must stand nowhere.
 #[derive(Clone, Default)]
-pub struct Secrets(pub BTreeSet<String>);
+pub struct Secrets(BTreeSet<String>);
 
 impl Secrets {
+    /// Takes values that are long enough to be secrets: short ones are flags and numbers, and to hide them would garble
+    /// every text.
+    pub fn new(values: impl IntoIterator<Item = String>) -> Secrets {
+        Secrets(values.into_iter().filter(|value| value.len() >= 8).collect())
+    }
+
+    /// Their lines, which the runner masks one by one.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|value| value.lines()).filter(|line| line.len() >= 8)
+    }
+
     /// A text without them.
     pub fn hide(&self, text: &str) -> String {
         // Longer ones first: one may be part of another.
-        let mut values: Vec<&String> = self.0.iter().filter(|value| value.len() >= 8).collect();
+        let mut values: Vec<&String> = self.0.iter().collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         values.into_iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
     }

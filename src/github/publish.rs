@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{Client, refused, segment, unclear};
 use super::event::{Occasion, Pull, Trigger};
 use super::words::{self, Tale};
-use super::{CHECK, Ending, LABEL, MARK, Mode, Secrets, Told, event, triage};
+use super::{CHECK, Ending, LABEL, MARK, Mode, Secrets, Told, event};
 use crate::patch::{FileKind, Patch, RepoPath};
 use crate::verdict::Verdict;
 use crate::verify::Receipt;
@@ -207,9 +207,7 @@ pub async fn publish(client: &Client, of: &Publication<'_>) -> Result<Published>
     }
     if let Some(proof) = of.proof {
         check_proof(of, proof)?;
-    }
-    if let (Some(proof), Mode::Commit | Mode::PullRequest) = (of.proof, of.mode) {
-        base(client, of, proof).await?;
+        check_base(client, of, proof).await?;
     }
     check_run(client, of, &tale(of, &done)).await?;
     if let Some(proof) = of.proof {
@@ -250,16 +248,20 @@ fn check_proof(of: &Publication<'_>, proof: &Proof) -> Result<()> {
         "the patch is not published: it holds edits that were left out when it was judged ({})",
         crate::text::list(&receipt.left_out, 3)
     );
-    ensure!(triage::is_signature(&of.told.signature), "the failure has no signature");
     match of.paths.refuse(&receipt.patch) {
         Some(why) => bail!("the patch is not published: {why}"),
         None => Ok(()),
     }
 }
 
-/// The head that the patch goes onto, and its tree. Fails when it is not what was judged.
-async fn base<'a>(client: &Client, of: &'a Publication<'_>, proof: &Proof) -> Result<(&'a str, String)> {
-    let head = of.occasion.head.as_deref().context("which commit went red is not known")?;
+/// The head that the patch goes onto.
+fn head<'a>(of: &'a Publication<'_>) -> Result<&'a str> {
+    of.occasion.head.as_deref().context("which commit went red is not known")
+}
+
+/// Fails when the head has another tree than the one on which the patch was judged.
+async fn check_base(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<()> {
+    let head = head(of)?;
     let base: Commit = client.get(&format!("/git/commits/{}", segment(head))).await?;
     ensure!(
         base.tree.sha == proof.receipt.base_tree,
@@ -268,18 +270,17 @@ async fn base<'a>(client: &Client, of: &'a Publication<'_>, proof: &Proof) -> Re
         proof.receipt.base_tree,
         base.tree.sha
     );
-    Ok((head, base.tree.sha))
+    Ok(())
 }
 
 /// Commits the patch on top of the head; returns the commit, which no branch holds yet.
 async fn commit(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<String> {
-    let (head, tree) = base(client, of, proof).await?;
     let mut entries = Vec::new();
     for (path, after) in &proof.receipt.patch.0 {
         entries.push(entry(client, path, after.as_ref()).await?);
     }
-    let tree: Id =
-        client.put(Method::POST, "/git/trees", &json!({"base_tree": tree, "tree": entries})).await?;
+    let tree = json!({"base_tree": proof.receipt.base_tree, "tree": entries});
+    let tree: Id = client.put(Method::POST, "/git/trees", &tree).await?;
     ensure!(
         tree.sha == proof.receipt.composed_tree,
         "the tree that was written, {}, is not the one that was judged, {}",
@@ -287,7 +288,7 @@ async fn commit(client: &Client, of: &Publication<'_>, proof: &Proof) -> Result<
         proof.receipt.composed_tree
     );
     let message = words::commit_message(&tale(of, &Published::default()));
-    let body = json!({"message": message, "tree": tree.sha, "parents": [head]});
+    let body = json!({"message": message, "tree": tree.sha, "parents": [head(of)?]});
     Ok(client.put::<Id>(Method::POST, "/git/commits", &body).await?.sha)
 }
 
@@ -311,7 +312,7 @@ async fn commit_on_branch(
     done: &mut Published,
 ) -> Result<()> {
     let branch = of.occasion.branch.as_deref().context("the event is about no branch")?;
-    let head = of.occasion.head.as_deref().unwrap_or_default();
+    let head = head(of)?;
     let reference = format!("/git/ref/heads/{}", segment(branch));
     let now = client.find::<Reference>(&reference).await?.map(|reference| reference.object.sha);
     if now.as_deref() != Some(head) {
@@ -362,7 +363,7 @@ async fn pull_request(
         done.pull = open.map(|one| (one.pull.number, one.pull.html_url.clone()));
         return Ok(());
     }
-    if !within(client, into, of.occasion.head.as_deref().unwrap_or_default()).await? {
+    if !within(client, into, head(of)?).await? {
         done.notes.push(
             "The commit that went red is not (any more) part of the branch that a pull request would go into, and would \
              come with it: none is made."
@@ -371,18 +372,22 @@ async fn pull_request(
         return Ok(());
     }
     let commit = commit(client, of, proof).await?;
-    let texts = words::pull_request(&tale(of, done), &commit, there.as_deref().unwrap_or("none"))?;
+    let text = words::pull_request(&tale(of, done), &commit, there.as_deref().unwrap_or("none"))?;
     // Whoever cancels the job from here on gets the pull request, or no branch.
     let _held = client.hold();
     if let Some(open) = open {
-        // The text names the commit before and the one after: whichever the branch holds is known as regreen's.
-        let pull = update(client, open, &texts).await?;
+        // The text names the commit before and the one after: whichever the branch holds is known as regreen's. The
+        // title stays as it is: somebody may have found a better one.
+        let path = format!("/pulls/{}", open.pull.number);
+        let pull: Made = client.put(Method::PATCH, &path, &json!({"body": text})).await?;
         place(client, &branch, &commit, there.as_deref()).await?;
         done.pull = Some((pull.number, pull.html_url));
         return Ok(());
     }
     let made = place(client, &branch, &commit, there.as_deref()).await?;
-    let pull = match create(client, &branch, into, &texts).await {
+    let request = json!({"title": words::title(&tale(of, done)), "body": text, "head": branch, "base": into,
+        "maintainer_can_modify": true});
+    let pull = match create(client, &branch, &request).await {
         Ok(pull) => pull,
         Err(error) if made && none_open(client, &branch).await => {
             // A branch without a pull request is of no use to anybody.
@@ -478,17 +483,10 @@ async fn place(client: &Client, branch: &str, commit: &str, there: Option<&str>)
     }
 }
 
-async fn update(client: &Client, open: &Listed, (title, body): &(String, String)) -> Result<Made> {
-    let path = format!("/pulls/{}", open.pull.number);
-    client.put(Method::PATCH, &path, &json!({"title": title, "body": body})).await
-}
-
 /// Makes a pull request; where it is not clear whether it was made, it is looked for.
-async fn create(client: &Client, branch: &str, into: &str, (title, body): &(String, String)) -> Result<Made> {
-    let request =
-        json!({"title": title, "body": body, "head": branch, "base": into, "maintainer_can_modify": true});
+async fn create(client: &Client, branch: &str, request: &Value) -> Result<Made> {
     for tries in 0.. {
-        match client.post_once::<Made>("/pulls", &request).await {
+        match client.post_once::<Made>("/pulls", request).await {
             Ok(made) => return Ok(made),
             Err(error) if unclear(&error) && tries < TRIES => {
                 client.pause(tries, &format!("{error:#}")).await?;

@@ -1,6 +1,8 @@
 //! The words that people read on GitHub, from templates in `harness/action/`. Every value that is put into a template
 //! is escaped unless a filter has made it safe, so that forgetting is harmless.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
@@ -10,7 +12,7 @@ use serde::Serialize;
 use super::{Failing, MARK, Secrets, TRAILER, Told, escape};
 use crate::patch::Patch;
 use crate::text::clip;
-use crate::verdict::{Evidence, LayerResult, Verdict};
+use crate::verdict::{Evidence, LayerResult, TestId, Verdict};
 use crate::verify::{Receipt, count};
 
 const FAILING: &str = include_str!("../../harness/action/failing.md");
@@ -136,10 +138,10 @@ pub fn summary(tale: &Tale<'_>) -> Result<String> {
     Ok(escape::cap(&page(COMMENT, tale, 200_000, 200_000)?, escape::SUMMARY / 2))
 }
 
-/// Title and text of the pull request, marked with the commit that its branch is to hold and the one before it.
-pub fn pull_request(tale: &Tale<'_>, commit: &str, before: &str) -> Result<(String, String)> {
+/// The text of the pull request, marked with the commit that its branch is to hold and the one before it.
+pub fn pull_request(tale: &Tale<'_>, commit: &str, before: &str) -> Result<String> {
     let mark = format!("{MARK} signature={} commit={commit} was={before} -->", tale.told.signature);
-    Ok((title(tale), escape::cap(&format!("{mark}\n{}", page(PULL, tale, 0, 0)?), escape::COMMENT)))
+    Ok(escape::cap(&format!("{mark}\n{}", page(PULL, tale, 0, 0)?), escape::COMMENT))
 }
 
 /// The message of the commit. Of anybody else's words it has a test's name, in letters and digits.
@@ -153,21 +155,32 @@ pub fn commit_message(tale: &Tale<'_>) -> String {
     )
 }
 
-/// `Make test_wrap and 2 more tests pass`: of a name only letters, digits and a few signs.
-fn title(tale: &Tale<'_>) -> String {
-    let Some(Verdict::Green(evidence)) = tale.receipt.map(|receipt| &receipt.verdict) else {
-        return "Make the tests pass".to_owned();
+/// The title of pull request and commit: `Make test_wrap and 2 more tests pass`.
+pub fn title(tale: &Tale<'_>) -> String {
+    match tale.receipt.map(|receipt| &receipt.verdict) {
+        Some(Verdict::Green(evidence)) => title_of(&evidence.fixed, tale.secrets),
+        _ => "Make the tests pass".to_owned(),
+    }
+}
+
+/// Of a name only letters, digits and underscores.
+fn title_of(fixed: &BTreeSet<TestId>, secrets: &Secrets) -> String {
+    let plain = |text: &str| {
+        let text = secrets.hide(text);
+        let words =
+            text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+        words.collect::<Vec<_>>().join(" ").chars().take(60).collect::<String>()
     };
-    let first = evidence.fixed.first().map(|id| id.rsplit(['.', ':', '#', '/', '>']).next().unwrap_or(id));
-    let name: String = first
-        .unwrap_or_default()
-        .trim()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { ' ' })
-        .collect();
-    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    let name = if name.is_empty() { "the build".to_owned() } else { name.chars().take(60).collect() };
-    match evidence.fixed.len() {
+    let first = fixed.first().map(String::as_str).unwrap_or_default();
+    let build = first.strip_prefix("build (").and_then(|rest| rest.strip_suffix(')'));
+    let last = first.rsplit(['.', ':', '#', '/', '>']).next().unwrap_or(first);
+    let name = match (build, plain(last)) {
+        (Some(suite), _) => format!("the {} build", plain(suite)),
+        (None, name) if name.is_empty() => "the tests".to_owned(),
+        (None, name) if name.contains(' ') => format!("\"{name}\""),
+        (None, name) => name,
+    };
+    match fixed.len() {
         0 | 1 => format!("Make {name} pass"),
         n => format!("Make {name} and {} pass", count(n - 1, "more test")),
     }
@@ -307,4 +320,26 @@ fn render(template: &str, page: &impl Serialize) -> Result<String> {
         Value::from_safe_string(lines.join("\n"))
     });
     Ok(environment.render_str(template, Value::from(Serde(page)))?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_a_sentence_and_nothing_but_words() {
+        let check = |fixed: &[&str], expected: &str| {
+            let fixed = fixed.iter().map(|id| (*id).to_owned()).collect();
+            assert_eq!(title_of(&fixed, &Secrets::new(["hunter2hunter2".to_owned()])), expected);
+        };
+        check(&["tests.test_wrap.Wrap::test_wraps"], "Make test_wraps pass");
+        check(
+            &["a.js > LRU > a read entry stays", "b", "c"],
+            "Make \"a read entry stays\" and 2 more tests pass",
+        );
+        check(&["build (cargo)"], "Make the cargo build pass");
+        check(&["a::fixes GH-12 @octocat <b `x`"], "Make \"fixes GH 12 octocat b x\" pass");
+        check(&["a::x_hunter2hunter2"], "Make x_ pass");
+        check(&["***"], "Make the tests pass");
+    }
 }

@@ -92,14 +92,14 @@ fn setup_trouble(command: &str, exit: &str, log: &str) -> Trouble {
         // The remedies in the table speak of tests; set-up has the network.
         Some(sign) if sign.cause == Cause::NetworkNeeded => (
             sign.cause,
-            "set-up could not reach a server: check network and proxy, or keep install scripts from running with \
-             `[environment] NPM_CONFIG_IGNORE_SCRIPTS = \"true\"` in a task.toml"
+            "set-up could not reach a server: check network and proxy, or keep install scripts from running, \
+             as `npm ci --ignore-scripts` does"
                 .to_owned(),
         ),
         Some(sign) => (sign.cause, sign.remedy),
         None => (
             Cause::SetupFailed,
-            "run it by hand in the repository to see why, or name other steps in task.toml".to_owned(),
+            "run it by hand in the repository to see why, or say how it is set up".to_owned(),
         ),
     };
     let tail = text::clip(log, 1000);

@@ -197,13 +197,13 @@ impl Judging<'_> {
     /// Test bodies that end in a statement that must fail.
     pub(super) async fn poisoned(&mut self) -> Result<Finding> {
         (self.say)("control: tests that must fail");
-        self.must_fail(Variant::Poison, "whose body was made to fail at its end").await
+        self.must_fail(Variant::Poison, "made to fail at the end").await
     }
 
     /// Test bodies that expect a wrong value.
     pub(super) async fn perturbed(&mut self) -> Result<Finding> {
         (self.say)("control: tests that expect wrong values");
-        self.must_fail(Variant::Perturb, "that was made to expect a wrong value").await
+        self.must_fail(Variant::Perturb, "made to expect a wrong value").await
     }
 
     /// Runs the targets and some guards in a variant that must fail.

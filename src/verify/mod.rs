@@ -21,6 +21,7 @@ mod observe;
 mod oracle;
 mod receipt;
 mod renames;
+mod signature;
 mod signs;
 mod withhold;
 mod sitting;
@@ -40,6 +41,7 @@ pub use judge::{Case, Judgement};
 pub use naive::{Command as NaiveCommand, Fooled, commands as naive_commands};
 pub use observe::{Built, load};
 pub use receipt::Receipt;
+pub use signature::signature;
 pub use withhold::withhold;
 
 /// Tells whoever watches what is being done right now.

@@ -47,6 +47,8 @@ pub struct Receipt {
     pub suites: Vec<String>,
     /// How strong the sandbox was.
     pub sandbox: String,
+    /// What the failure of the base is called: a SHA-256 over its tests and its first error.
+    pub signature: String,
     /// Tests that had to turn.
     pub targets: BTreeSet<TestId>,
     /// Tests that had to go on passing.
@@ -87,6 +89,7 @@ impl Receipt {
             patch: patch.clone(),
             suites: verifier.suites.iter().map(crate::toolchain::Suite::label).collect(),
             sandbox: verifier.sandbox.level.to_string(),
+            signature: super::signature(baseline),
             targets: baseline.targets.clone(),
             guards: baseline.guards.clone(),
             flaky: baseline.flaky.clone(),

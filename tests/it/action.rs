@@ -419,8 +419,10 @@ fn a_fork_gets_a_report_and_nothing_is_written() {
     assert!(!done.summary.is_empty());
     let run = json!({"workflow_run": {"conclusion": "failure", "head_sha": head, "head_branch": "feature",
         "head_repository": {"full_name": "mallory/r"}, "pull_requests": []}});
-    place.run("all", ("workflow_run", &run), &head, &[]);
-    assert!(place.server.asked().is_empty());
+    let done = place.run("all", ("workflow_run", &run), &head, &[]);
+    assert_eq!(done.outputs["outcome"], "not-solved", "{}", done.said);
+    assert!(done.said.contains("proposers: repair"), "{}", done.said);
+    assert!(place.server.asked().is_empty(), "{:?}", place.server.asked());
 }
 
 #[test]
@@ -535,6 +537,8 @@ fn only_what_was_verified_is_published() {
     let (patch, receipt) = (kept("fix.patch"), kept("receipt.json"));
     let done = place.run("publish", event, &head, &[]);
     assert!(done.outputs["reason"].contains("patch-sha256"), "{:?}", done.outputs);
+    // As an attempt it counts all the same.
+    assert_eq!(place.state()["checks"][0]["output"]["title"], "Nothing could be proven");
     fs::write(folder.join("fix.patch"), patch.replace('+', "-")).unwrap();
     place.fails("publish", event, &head, &borrowed(&hashes), 70, "not what was verified");
     fs::write(folder.join("fix.patch"), &patch).unwrap();
@@ -567,13 +571,52 @@ fn only_what_was_verified_is_published() {
     let done = place.run("publish", event, &head, &level);
     assert!(done.outputs["reason"].contains("below the level"), "{:?}", done.outputs);
     assert!(place.branches().is_empty());
-    // A story, a model's name and a reason that somebody rewrote stay words.
-    let context: Value = serde_json::from_str(&kept("context.json")).unwrap();
-    let mut hostile = context.clone();
-    hostile["signature"] = json!("../../heads/main");
-    fs::write(folder.join("context.json"), hostile.to_string()).unwrap();
-    place.fails("publish", event, &head, &borrowed(&hashes), 70, "signature");
-    assert!(place.branches().is_empty());
+    // Which failure it is follows from what was verified, whatever the solving job says.
+    let mut context: Value = serde_json::from_str(&kept("context.json")).unwrap();
+    let signature = context["signature"].take();
+    context["signature"] = json!("../../heads/main");
+    fs::write(folder.join("context.json"), context.to_string()).unwrap();
+    place.run("publish", event, &head, &borrowed(&hashes));
+    assert_eq!(json!(place.branches()), json!([signature]));
+}
+
+#[test]
+fn what_people_did_to_the_pull_request_of_a_fix_stays() {
+    let place = Place::red(&[RIGHT]);
+    let old = place.commit("old", &[("README", "words\n")], "Words\n");
+    let head = place.commit("main", &[("a", "b")], "A\n");
+    let event = push(&head);
+    let event = ("push", &event);
+    let hashes = place.judged(event, &head);
+    let hashes = borrowed(&hashes);
+    // A branch that lacks the commit that went red would get it along with the fix.
+    let elsewhere = [hashes.clone(), vec![("REGREEN_INPUT_BASE_BRANCH", "old")]].concat();
+    let done = place.run("publish", event, &head, &elsewhere);
+    assert!(done.said.contains("would come with it: none is made"), "{}", done.said);
+    assert!(place.branches().is_empty() && place.pulls().is_empty());
+    assert_eq!(place.tip("old").unwrap(), old);
+    place.run("publish", event, &head, &hashes);
+    let made = place.pulls().remove(0);
+    let branch = made["head"]["ref"].as_str().unwrap();
+    // A better title stays, while the text is made anew.
+    let body = made["body"].as_str().unwrap();
+    let theirs = |labels: &[&str]| {
+        let body = format!("{}\nold", body.lines().next().unwrap());
+        let pull = json!({"number": made["number"], "title": "Add, not subtract", "body": body, "head": branch, "base": "main",
+            "labels": labels});
+        place.server.control("POST", "/_pulls", &pull);
+    };
+    theirs(&[]);
+    place.run("publish", event, &head, &hashes);
+    assert_eq!(place.pulls()[0]["title"], "Add, not subtract");
+    assert!(place.pulls()[0]["body"].as_str().unwrap().contains("How it was verified"));
+    // The label that keeps regreen away does so there, too.
+    theirs(&["no-regreen"]);
+    let tip = place.tip(branch);
+    let done = place.run("publish", event, &head, &hashes);
+    assert!(done.said.contains("keeps regreen away"), "{}", done.said);
+    assert!(place.pulls()[0]["body"].as_str().unwrap().ends_with("\nold"));
+    assert_eq!(place.tip(branch), tip);
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -729,7 +772,10 @@ fn hostile_names_titles_and_logs_stay_text() {
     place.check_out(&head);
     let mut event = pull(5, &head, branch, "o/r");
     event["pull_request"]["title"] = json!(format!("{name}\n{log}"));
-    let done = place.run("all", ("pull_request", &event), &head, &[]);
+    let words = json!({"number": 3, "title": name, "body": log, "labels": []});
+    place.server.control("POST", "/_issues", &words);
+    let issue = [("REGREEN_INPUT_ISSUE_NUMBER", "3")];
+    let done = place.run("all", ("pull_request", &event), &head, &issue);
     assert_eq!(done.outputs["outcome"], "passes-visible", "{}", done.said);
     let state = place.state();
     let [made] = &place.pulls()[..] else { panic!("{}", done.said) };
@@ -741,6 +787,9 @@ fn hostile_names_titles_and_logs_stay_text() {
     for text in [body, &place.comments()[0], check, &done.summary] {
         only_text(text);
     }
+    assert!(body.contains("was given the text of #3"), "{body}");
+    let runs = fs::read_dir(place.path("temp/regreen/run")).unwrap().next().unwrap().unwrap().path();
+    assert!(fs::read_to_string(runs.join("ledger.jsonl")).unwrap().contains("forged"), "the issue was read");
     // A forged command would be one that the runner takes: the console lets it take its own only.
     let mut open = true;
     for line in done.said.lines() {
@@ -806,13 +855,18 @@ fn only_text(text: &str) {
 
 #[test]
 fn keys_and_tokens_reach_no_code_of_the_repository() {
-    let spy = "echo 1..1\necho 'not ok 1 - spies'\nenv | sed 's/^/  # /'\nfor place in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $place 2>/dev/null | sed 's/^/  # /'; done\n";
-    let place = Place::new(&[("test.sh", spy), ("add.sh", ADD)], &[RIGHT]);
+    let spy = "echo \"in $1\"; env\nfor place in /proc/[0-9]*/environ; do tr '\\0' '\\n' < $place 2>/dev/null; done\n";
+    let test = "echo 1..1\necho 'not ok 1 - spies'\n(cat spied; sh spy.sh tests) | sed 's/^/  # /'\n";
+    let place = Place::new(&[("spy.sh", spy), ("test.sh", test), ("add.sh", ADD)], &[RIGHT]);
     let head = place.tip("main").unwrap();
     place.check_out(&head);
-    place.run("solve", ("push", &push(&head)), &head, &[("REGREEN_INPUT_ATTEMPTS", "1")]);
+    // Set-up has the network.
+    let more = [("REGREEN_INPUT_ATTEMPTS", "1"), ("REGREEN_INPUT_SETUP_COMMAND", "sh spy.sh set-up > spied")];
+    place.run("solve", ("push", &push(&head)), &head, &more);
     let runs = fs::read_dir(place.path("temp/regreen/run")).unwrap().next().unwrap().unwrap().path();
     let ledger = fs::read_to_string(runs.join("ledger.jsonl")).unwrap();
-    assert!(ledger.contains("PATH="), "the spy has seen its environment");
+    for words in ["in set-up", "in tests", "PATH="] {
+        assert!(ledger.contains(words), "the spy has seen no environment {words}");
+    }
     assert!(!ledger.contains(TOKEN) && !ledger.contains(KEY));
 }
