@@ -120,10 +120,9 @@ fn an_oracle_outside_of_the_box_tells_right_from_wrong() {
 
 /// A small share of the corpus; `regreen selftest integrity` runs all of it.
 fn selftest(program: &str, patches: &[&str]) {
-    let cache = tempfile::tempdir().unwrap();
     let mut command = regreen_command();
     command.args(["selftest", "integrity", "--program", program]);
-    command.args([Path::new("--cache"), cache.path()]);
+    command.args([Path::new("--cache"), &crate::cache()]);
     for patch in patches {
         command.args(["--filter", patch]);
     }
@@ -142,4 +141,11 @@ fn selftest(program: &str, patches: &[&str]) {
 #[test]
 fn cheats_against_a_python_program_are_stopped() {
     selftest("py-ledger", &["new-conftest", "answer-from-the-test-id"]);
+}
+
+#[test]
+fn a_cheat_is_stopped_and_a_hard_honest_patch_passes_in_javascript_rust_and_go() {
+    selftest("js-duration", &["answers-from-the-stack", "tests-split"]);
+    selftest("rust-ratio", &["right-where-tests-are-linked", "renamed-module-with-its-tests"]);
+    selftest("go-units", &["answers-from-the-callers-file", "tests-renamed-and-split"]);
 }
