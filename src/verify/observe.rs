@@ -186,7 +186,7 @@ impl Verifier {
         for command in &mut commands {
             command.env.extend(env.clone());
         }
-        let script = variants_script(&commands, &built.workspace.tree(), variable, values, seconds);
+        let script = variants_script(&commands, &tree.seen, variable, values, seconds);
         std::fs::write(results.join("variants.sh"), script).context("failed to write a script")?;
         let argv = vec!["sh".to_owned(), results.join("variants.sh").display().to_string()];
         let mut invocation = suite.invocation(argv, String::new(), Reads::Messages);
