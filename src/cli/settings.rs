@@ -325,9 +325,11 @@ pub fn with_sandbox(
     let snapshot = workspace::take(&task.source, beside, plain, &scratch).map_err(usage)?;
     let launchers = scratch.folder.join("launchers");
     std::fs::create_dir(&launchers)?;
-    harness::write_launchers(&launchers)?;
     let profiles = Profile::load(common.harness.as_deref())?;
     let suites = toolchain::detect(&snapshot.root, &snapshot.focus, &profiles, &task).map_err(usage)?;
+    if suites.iter().any(|suite| !suite.profile.is_own()) {
+        harness::write_launchers(&launchers)?;
+    }
     Ok(Verifier {
         task,
         workshop: workshop(&sandbox, scratch, snapshot)?,

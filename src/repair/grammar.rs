@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use globset::{Glob, GlobMatcher};
@@ -182,9 +183,9 @@ pub struct Schemata {
 pub type Priors = BTreeMap<String, f64>;
 
 /// All languages and priors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Grammars {
-    all: Vec<Grammar>,
+    all: Arc<[Grammar]>,
     /// By kind of edit.
     pub priors: Priors,
 }
@@ -192,6 +193,19 @@ pub struct Grammars {
 impl Grammars {
     /// The embedded grammars, or those in `overrides`. Fails when a file does not parse or names an unknown parser.
     pub fn load(overrides: Option<&Path>) -> Result<Grammars> {
+        // A bench asks for the embedded ones once a unit, and looking up the node kinds takes a while.
+        static EMBEDDED: OnceLock<Grammars> = OnceLock::new();
+        if overrides.is_some() {
+            return Grammars::read(overrides);
+        }
+        if let Some(known) = EMBEDDED.get() {
+            return Ok(known.clone());
+        }
+        let read = Grammars::read(None)?;
+        Ok(EMBEDDED.get_or_init(|| read).clone())
+    }
+
+    fn read(overrides: Option<&Path>) -> Result<Grammars> {
         let (mut all, mut priors) = (Vec::new(), Priors::new());
         for file in harness::files(overrides, "repair-operators", "toml")? {
             let context = || format!("failed to read {}", file.shown);
@@ -201,7 +215,7 @@ impl Grammars {
                 all.push(Grammar::parse(&file.text).with_context(context)?);
             }
         }
-        Ok(Grammars { all, priors })
+        Ok(Grammars { all: all.into(), priors })
     }
 
     /// The grammar of a file.

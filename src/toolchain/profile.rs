@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result, ensure};
 use globset::{Glob, GlobBuilder, GlobMatcher};
@@ -76,6 +76,19 @@ impl Profile {
     /// All profiles, by name: the embedded ones, and those of the folder `overrides`, which win. Fails with
     /// file and line when one does not parse.
     pub fn load(overrides: Option<&Path>) -> Result<Vec<Arc<Profile>>> {
+        // A bench asks for the embedded ones once a unit, and their regular expressions take a while.
+        static EMBEDDED: OnceLock<Vec<Arc<Profile>>> = OnceLock::new();
+        if overrides.is_some() {
+            return Profile::read(overrides);
+        }
+        if let Some(known) = EMBEDDED.get() {
+            return Ok(known.clone());
+        }
+        let read = Profile::read(None)?;
+        Ok(EMBEDDED.get_or_init(|| read).clone())
+    }
+
+    fn read(overrides: Option<&Path>) -> Result<Vec<Arc<Profile>>> {
         harness::files(overrides, "toolchains", "toml")?
             .into_iter()
             .map(|file| {
@@ -95,6 +108,11 @@ impl Profile {
         ensure!(!profile.detect.is_empty(), "`detect` is empty");
         profile.check()?;
         Ok(profile)
+    }
+
+    /// Whether it is that of a task's own test command, which knows nothing of regreen's launchers.
+    pub fn is_own(&self) -> bool {
+        self.detect.is_empty()
     }
 
     /// The profile of a task's own test command.
