@@ -172,8 +172,10 @@ impl Workshop {
         overwrite(&self.snapshot.root, &workspace.tree())?;
         remove(&workspace.tmp())?;
         // What the kernel keeps there cannot be copied, and is for mounts that are gone.
-        for share in fs::read_dir(workspace.root.join("layer/shares"))? {
-            remove(&share?.path().join(WORK))?;
+        if let Ok(shares) = fs::read_dir(workspace.root.join("layer/shares")) {
+            for share in shares {
+                remove(&share?.path().join(WORK))?;
+            }
         }
         self.layers = vec![Arc::new(Layer::of(&workspace.root, &self.scratch)?)];
         Ok(())
@@ -213,6 +215,11 @@ impl Workshop {
         }
         remove(&workspace.root)?;
         workspace.make()?;
+        if self.overlaid {
+            for part in ["layer", "layer/shares", "work"] {
+                make_folder(&workspace.root.join(part))?;
+            }
+        }
         Ok(workspace)
     }
 }
@@ -250,10 +257,10 @@ impl Workspace {
 
     fn make(&self) -> Result<()> {
         make_folder(&self.root)?;
-        for part in ["tree", "home", "tmp", "layer", "work"] {
+        for part in ["tree", "home", "tmp"] {
             make_folder(&self.root.join(part))?;
         }
-        make_folder(&self.root.join("layer/shares"))
+        Ok(())
     }
 
     /// The folder that holds everything of it.
@@ -314,9 +321,11 @@ impl Workspace {
             below: below.filter(|folder| folder.exists()).collect(),
             own: self.root.join("layer").join(part),
         };
-        for folder in [shared.own.clone(), shared.own.join(UPPER), shared.own.join(WORK)] {
+        let layer = self.root.join("layer");
+        let own = [shared.own.clone(), shared.own.join(UPPER), shared.own.join(WORK)];
+        for folder in [layer.clone(), layer.join("shares")].iter().chain(&own) {
             if !folder.exists() {
-                make_folder(&folder)?;
+                make_folder(folder)?;
             }
         }
         Ok(shared)

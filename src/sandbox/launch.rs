@@ -383,7 +383,8 @@ fn limits(spec: &Spec) -> Result<()> {
     // When memory runs out all the same, the kernel ends what is in the box first.
     let _ = fs::write("/proc/self/oom_score_adj", "900");
     // Without a user namespace of its own the kernel counts everything that this user runs.
-    let others = if spec.level == Level::Namespaces { 0 } else { threads_of_user() };
+    let counted = spec.level != Level::Namespaces && !is_root_of_all();
+    let others = if counted { threads_of_user() } else { 0 };
     for (resource, value) in [
         (Resource::RLIMIT_CPU, spec.cpu),
         (Resource::RLIMIT_NPROC, spec.processes.map(|most| most.saturating_add(others))),
@@ -399,6 +400,12 @@ fn limits(spec: &Spec) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether this is the machine's own root, whose processes the kernel does not count.
+fn is_root_of_all() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    Uid::current().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 #[expect(clippy::disallowed_methods, reason = "the launcher's environment is the command's, disguised")]

@@ -15,6 +15,7 @@ use crate::process;
 use crate::record::Cause;
 use crate::sandbox::Level;
 use crate::text;
+use crate::toolchain::Suite;
 use crate::verdict::{Baseline, Failure, FailureKind, Outcome, TestId, TestResult, TestRun};
 
 /// The base is run until nothing new turns out flaky, at least and at most this often.
@@ -38,6 +39,11 @@ pub async fn prepare(verifier: &mut Verifier, say: Say<'_>) -> Result<Option<Tro
         return Ok(Some(trouble));
     }
     library::lay(verifier, say).await?;
+    let plain = |suite: &Suite| suite.profile.setup.is_empty() && suite.profile.build.is_none();
+    if verifier.suites.iter().all(plain) {
+        // Nothing to keep: workspaces begin with the base itself.
+        return Ok(None);
+    }
     let workspace = verifier.workshop.workspace()?;
     let results = verifier.workshop.scratch.results()?;
     for suite in &verifier.suites {

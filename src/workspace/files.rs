@@ -207,11 +207,15 @@ pub fn copy_file(path: &Path, data: &Metadata, place: &Path) -> Result<()> {
     if data.is_symlink() {
         symlink(fs::read_link(path)?, place)?;
     } else if data.is_file() {
-        fs::copy(path, place)?;
-        let mode = data.permissions().mode();
-        let copied = OpenOptions::new().read(true).open(place)?;
+        let mode = data.permissions().mode() & 0o777 | 0o600;
+        let no_link = OFlag::O_NOFOLLOW.bits();
+        let mut original = OpenOptions::new().read(true).custom_flags(no_link).open(path)?;
+        let mut copied = OpenOptions::new().write(true).create_new(true).mode(mode).open(place)?;
+        std::io::copy(&mut original, &mut copied)?;
         copied.set_times(FileTimes::new().set_modified(data.modified()?))?;
-        fs::set_permissions(place, fs::Permissions::from_mode(mode & 0o777 | 0o600))?;
+        if copied.metadata()?.permissions().mode() & 0o777 != mode {
+            copied.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
     }
     Ok(())
 }

@@ -257,8 +257,9 @@ pub fn commit(root: &Path) -> Result<(String, usize)> {
     let author = Signature::new("regreen", "regreen@localhost", &Time::new(0, 0))?;
     repository.commit(Some("HEAD"), &author, &author, "The base\n", &repository.find_tree(tree)?, &[])?;
     // Every workspace gets a copy: what the one commit does not need is copied for nothing.
-    for idle in ["hooks", "logs", "info"] {
-        let _ = remove(&root.join(".git").join(idle));
+    for idle in ["hooks", "logs", "info", "description", "objects/info", "objects/pack", "refs/tags"] {
+        let idle = root.join(".git").join(idle);
+        let _ = if idle.is_dir() { remove(&idle) } else { fs::remove_file(&idle).map_err(Into::into) };
     }
     Ok((tree.to_string(), files))
 }
