@@ -14,9 +14,10 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::ledger::{self, Ledger};
@@ -82,6 +83,8 @@ pub struct Bench {
     pub door: Door,
     /// What all units together have spent.
     pub money: Arc<Money>,
+    /// The run whose answers are judged again, if this is no run of its own.
+    earlier: Option<plan::Earlier>,
 }
 
 impl Bench {
@@ -104,7 +107,9 @@ impl Bench {
             std::fs::create_dir_all(folder.join(part))?;
         }
         let money = Arc::new(Money::open(folder, lock.settings.total_usd)?);
-        Ok(Bench { folder: folder.to_owned(), lock, lines, set, door, money })
+        let earlier = lock.settings.regrades.as_deref();
+        let earlier = earlier.map(|run| plan::Earlier::read(Path::new(run))).transpose()?;
+        Ok(Bench { folder: folder.to_owned(), lock, lines, set, door, money, earlier })
     }
 
     /// Whether the result of a unit stands.
@@ -183,7 +188,7 @@ pub fn run(bench: &Bench, lines: &[usize], workers: usize, tell: &(dyn Fn(&Told)
     Ok(())
 }
 
-/// One go over the lines; those that are to be tried again.
+/// One go over the lines; those that are to be tried again. Workers go on while the disk takes what they have done.
 fn pass(
     bench: &Bench,
     lines: &[usize],
@@ -191,26 +196,38 @@ fn pass(
     again: bool,
     tell: &(dyn Fn(&Told) + Sync),
 ) -> Result<Vec<usize>> {
-    let (faulty, broke) = (Mutex::new(Vec::new()), AtomicBool::new(false));
-    side_by_side(lines.len(), workers, &|at| {
-        let Some(line) = bench.lines.get(lines[at]) else { return Ok(true) };
-        let end = unit::run(bench, line)?;
-        let mut told = Told { line, end: &end, money: bench.money.total(), again: false };
-        match &end {
-            End::Stood | End::Stored { .. } | End::Refused { .. } => {}
-            End::Fault { .. } => {
-                told.again = again;
-                faulty.lock().unwrap_or_else(PoisonError::into_inner).push(line.index);
+    let (mut faulty, mut broke) = (Vec::new(), false);
+    let (done, storing) = sync_channel::<unit::Done>(workers.max(1));
+    std::thread::scope(|scope| {
+        let storer = scope.spawn(|| -> Result<()> {
+            // Ends when every worker has; one that finds this ended ends, too.
+            let storing = storing;
+            while let Ok(first) = storing.recv() {
+                let units: Vec<unit::Done> = std::iter::once(first).chain(storing.try_iter()).collect();
+                unit::store(bench, &units)?;
+                for unit in units {
+                    let fault = matches!(unit.end, End::Fault { .. });
+                    faulty.extend(fault.then_some(unit.line.index));
+                    broke |= unit.end == End::NoMoney;
+                    let money = bench.money.total();
+                    tell(&Told { line: unit.line, end: &unit.end, money, again: again && fault });
+                }
             }
-            End::NoMoney => broke.store(true, Ordering::Relaxed),
-        }
-        tell(&told);
-        Ok(end != End::NoMoney)
+            Ok(())
+        });
+        let worked = side_by_side(lines.len(), workers, &|at| {
+            let Some(line) = bench.lines.get(lines[at]) else { return Ok(true) };
+            let unit = unit::work(bench, line)?;
+            let go_on = unit.end != End::NoMoney;
+            Ok(done.send(unit).is_ok() && go_on)
+        });
+        drop(done);
+        let stored = storer.join().unwrap_or_else(|_| bail!("storing a result panicked"));
+        worked.and(stored)
     })?;
-    if broke.into_inner() {
+    if broke {
         return Ok(Vec::new());
     }
-    let mut faulty = faulty.into_inner().unwrap_or_else(PoisonError::into_inner);
     faulty.sort_unstable();
     Ok(faulty)
 }

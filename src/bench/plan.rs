@@ -1,9 +1,10 @@
 //! A plan says which units a run consists of, and pins what their results depend on. It is frozen once, in two
 //! files: `lock.json` and `plan.jsonl`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -163,16 +164,34 @@ pub struct Line {
     pub sample: u32,
 }
 
+/// The run whose answers are judged again, and what its units are called there.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its folder.
+    pub run: PathBuf,
+    keys: HashMap<(String, String, u32), Key>,
+}
+
+impl Earlier {
+    /// Reads its plan.
+    pub fn read(run: &Path) -> Result<Earlier> {
+        Ok(Earlier::of(run, read(run)?.1))
+    }
+
+    fn of(run: &Path, lines: impl IntoIterator<Item = Line>) -> Earlier {
+        let keys = lines.into_iter().map(|line| ((line.task, line.model, line.sample), line.key)).collect();
+        Earlier { run: run.to_owned(), keys }
+    }
+
+    /// The unit of the same task, model and sample.
+    pub fn key(&self, line: &Line) -> Option<&Key> {
+        self.keys.get(&(line.task.clone(), line.model.clone(), line.sample))
+    }
+}
+
 /// The units of a set, breadth first: every task once before any task twice.
 fn lines(set: &Set, settings: &Settings, pins: &Pins) -> Result<Vec<Line>> {
-    let regraded = match &settings.regrades {
-        Some(run) => read(Path::new(run))?.1,
-        None => Vec::new(),
-    };
-    let earlier = |task: &str, model: &str, sample: u32| {
-        let same = |line: &&Line| line.task == task && line.model == model && line.sample == sample;
-        regraded.iter().find(same).map(|line| &line.key)
-    };
+    let earlier = settings.regrades.as_deref().map(|run| Earlier::read(Path::new(run))).transpose()?;
     let mut lines = Vec::new();
     for sample in 1..=settings.samples {
         for task in &set.tasks {
@@ -183,12 +202,14 @@ fn lines(set: &Set, settings: &Settings, pins: &Pins) -> Result<Vec<Line>> {
                     "arguments": settings.arguments, "binary": pins.binary, "prompts": pins.prompts,
                     "profiles": pins.profiles, "prices": pins.prices,
                 });
-                if settings.regrades.is_some() {
-                    depends["regrades"] = serde_json::to_value(earlier(&task.id, model, sample))?;
-                }
-                let key = Key(hex(&Sha256::digest(serde_json::to_vec(&depends)?)));
                 let (task, hash) = (task.id.clone(), task.hash.clone());
-                lines.push(Line { index: lines.len(), key, task, hash, model: model.clone(), sample });
+                let key = Key(String::new());
+                let mut line = Line { index: lines.len(), key, task, hash, model: model.clone(), sample };
+                if let Some(earlier) = &earlier {
+                    depends["regrades"] = serde_json::to_value(earlier.key(&line))?;
+                }
+                line.key = Key(hex(&Sha256::digest(serde_json::to_vec(&depends)?)));
+                lines.push(line);
             }
         }
     }
@@ -253,4 +274,27 @@ pub fn read(folder: &Path) -> Result<(Lock, Vec<Line>)> {
     }
     ensure!(lines.len() == lock.units, "{} is not the plan that the lock was made for", place.display());
     Ok((lock, lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_run_knows_its_units_by_task_model_and_sample() {
+        let key = |digit: &str| Key::try_from(digit.repeat(64)).unwrap();
+        let line = |digit: &str, task: &str, sample: u32| Line {
+            index: 0,
+            key: key(digit),
+            task: task.to_owned(),
+            hash: String::new(),
+            model: "gold".to_owned(),
+            sample,
+        };
+        let units = [line("a", "one", 1), line("b", "one", 2), line("c", "two", 1)];
+        let earlier = Earlier::of(Path::new("run"), units);
+        assert_eq!(earlier.key(&line("0", "one", 2)), Some(&key("b")));
+        assert_eq!(earlier.key(&line("0", "two", 2)), None);
+        assert_eq!(earlier.key(&Line { model: "empty".to_owned(), ..line("a", "one", 1) }), None);
+    }
 }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::money::{Call, Money};
+use super::plan::Earlier;
 use super::scripted::{self, Scripted};
 use super::set::Opened;
 use super::{Bench, FAULTS, Line, RESULTS, WORK};
@@ -25,6 +26,7 @@ use crate::record::{self, Cause, Event, Outcome, Record};
 use crate::repair::grammar::Grammars;
 use crate::toolchain::Suite;
 use crate::verify::{HeldOut, Verifier};
+use crate::workspace::Scratch;
 
 /// How a unit ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,45 +52,83 @@ pub enum End {
     NoMoney,
 }
 
-/// Does a unit, unless its result stands. `Err` means that the run's folder cannot be used.
+/// A unit that was done, and is still to be stored.
+pub struct Done<'a> {
+    /// Which.
+    pub line: &'a Line,
+    /// How it ended.
+    pub end: End,
+    /// Nothing is to be stored without it.
+    hold: Option<Hold>,
+    /// What goes away with this.
+    _scratch: Vec<Scratch>,
+}
+
+/// Does a unit, unless its result stands, and stores its result. `Err` means that the run's folder cannot be used.
 pub fn run(bench: &Bench, line: &Line) -> Result<End> {
+    let done = work(bench, line)?;
+    store(bench, std::slice::from_ref(&done))?;
+    Ok(done.end)
+}
+
+/// Does a unit, unless its result stands.
+pub fn work<'a>(bench: &Bench, line: &'a Line) -> Result<Done<'a>> {
+    let without = |end: End| Done { line, end, hold: None, _scratch: Vec::new() };
     if bench.stands(line) {
-        return Ok(End::Stood);
+        return Ok(without(End::Stood));
     }
     let work = bench.folder.join(WORK).join(line.key.as_str());
     let hold = Hold::take(work.with_extension("lock"));
     if bench.stands(line) {
         // Whoever was at it has finished it meanwhile.
-        return Ok(End::Stood);
+        return Ok(without(End::Stood));
     }
-    let (_hold, ledger) = match hold.and_then(|hold| Ok((hold, begin(&work)?))) {
+    let (hold, mut ledger) = match hold.and_then(|hold| Ok((hold, begin(&work)?))) {
         Ok(begun) => begun,
-        Err(error) => return Ok(End::Fault { reason: format!("{error:#}") }),
+        Err(error) => return Ok(without(End::Fault { reason: format!("{error:#}") })),
     };
+    let mut scratch = Vec::new();
+    let settings = &bench.lock.settings;
+    let asks = settings.regrades.is_none() && asks(&line.model);
+    if !asks {
+        ledger.leave_unsynced();
+    }
     let worked = if outcome_of(&ledger.records).is_some() {
         // It was killed before its result was moved.
         Ok(ledger.records)
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(work_on(bench, line, ledger))
+        runtime.block_on(work_on(bench, line, ledger, &mut scratch))
     };
-    let settings = &bench.lock.settings;
-    let asks = settings.regrades.is_none() && asks(&line.model);
     let end = match worked {
         Ok(records) => judged(&records, &line.model, asks),
         Err(Stop::Money) => End::NoMoney,
         Err(Stop::Fault(error)) => End::Fault { reason: format!("{error:#}") },
     };
-    match &end {
-        End::Stood => {}
-        // With more money it can go on.
-        End::NoMoney => forget_last(&work.join(ledger::FILE))?,
-        End::Stored { .. } => publish(&work, &bench.folder.join(RESULTS), line.key.as_str())?,
-        End::Fault { reason } | End::Refused { reason } => {
-            note_fault(&bench.folder.join(FAULTS).join(line.key.as_str()), &work, reason)?;
+    Ok(Done { line, end, hold: Some(hold), _scratch: scratch })
+}
+
+/// Stores results and notes faults of units. The disk is waited for once for all of them.
+pub fn store(bench: &Bench, units: &[Done]) -> Result<()> {
+    let results = bench.folder.join(RESULTS);
+    let mut published = false;
+    for unit in units.iter().filter(|unit| unit.hold.is_some()) {
+        let key = unit.line.key.as_str();
+        let work = bench.folder.join(WORK).join(key);
+        match &unit.end {
+            End::Stood => {}
+            // With more money it can go on.
+            End::NoMoney => forget_last(&work.join(ledger::FILE))?,
+            End::Stored { .. } => {
+                publish(&work, &results, key)?;
+                published = true;
+            }
+            End::Fault { reason } | End::Refused { reason } => {
+                note_fault(&bench.folder.join(FAULTS).join(key), &work, reason)?;
+            }
         }
     }
-    Ok(end)
+    if published { sync(&results) } else { Ok(()) }
 }
 
 /// The right to do a unit, which one process at a time has, until its result stands or its fault is noted.
@@ -154,7 +194,13 @@ fn outcome_of(records: &[Record]) -> Option<&Outcome> {
     }
 }
 
-async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<Record>, Stop> {
+/// `scratch` gets what is still to be removed: that need not be waited for.
+async fn work_on(
+    bench: &Bench,
+    line: &Line,
+    mut ledger: Ledger,
+    scratch: &mut Vec<Scratch>,
+) -> Result<Vec<Record>, Stop> {
     let say = |_: &str| {};
     let settings = &bench.lock.settings;
     let entry = bench.set.task(&line.task).with_context(|| format!("the set has no task {}", line.task));
@@ -181,8 +227,11 @@ async fn work_on(bench: &Bench, line: &Line, mut ledger: Ledger) -> Result<Vec<R
         watch: &|_| {},
         say: &say,
     };
-    match fix::fix(&mut run).await {
-        Ok(_) => Ok(run.ledger.records),
+    let fixed = fix::fix(&mut run).await;
+    let Run { verifier, ledger, .. } = run;
+    scratch.push(verifier.workshop.scratch);
+    match fixed {
+        Ok(_) => Ok(ledger.records),
         Err(_) if broke.get() => Err(Stop::Money),
         Err(error) => Err(Stop::Fault(error)),
     }
@@ -231,8 +280,8 @@ async fn proposer(
     answers: usize,
 ) -> Result<Box<dyn Proposer>> {
     let settings = &bench.lock.settings;
-    if let Some(run) = &settings.regrades {
-        return Ok(Box::new(recorded(Path::new(run), line, answers)?));
+    if let Some(earlier) = &bench.earlier {
+        return Ok(Box::new(recorded(earlier, line, answers)?));
     }
     if !scripted::is_scripted(&line.model) {
         return (bench.door.make)(&line.model, answers);
@@ -243,13 +292,12 @@ async fn proposer(
 }
 
 /// The answers that a unit of an earlier run had, under the name of who gave them.
-fn recorded(run: &Path, line: &Line, answers: usize) -> Result<Replay> {
-    let (_, lines) = super::read(run)?;
-    let same =
-        |other: &&Line| other.task == line.task && other.model == line.model && other.sample == line.sample;
-    let earlier = lines.iter().find(same).filter(|earlier| super::stands(run, earlier));
-    let earlier = earlier.with_context(|| format!("{} has no result of it to judge again", run.display()))?;
-    let mut replay = Replay::named(&line.model, &run.join(RESULTS).join(earlier.key.as_str()))?;
+fn recorded(earlier: &Earlier, line: &Line, answers: usize) -> Result<Replay> {
+    let place = earlier.key(line).map(|key| earlier.run.join(RESULTS).join(key.as_str()));
+    let place = place.filter(|place| place.join(ledger::FILE).is_file());
+    let place =
+        place.with_context(|| format!("{} has no result of it to judge again", earlier.run.display()))?;
+    let mut replay = Replay::named(&line.model, &place)?;
     replay.skip(answers);
     Ok(replay)
 }
@@ -297,21 +345,22 @@ fn silent(records: &[Record], model: &str) -> Option<String> {
     (permanent || !answered && !model.starts_with("command:")).then_some(reason)
 }
 
-/// Moves a finished unit to the results. The first one there stands.
+/// Moves a finished unit to the results, which are still to be synced. The first one there stands.
 fn publish(work: &Path, results: &Path, name: &str) -> Result<()> {
+    sync(&work.join(ledger::FILE))?;
     sync(work)?;
     match std::fs::rename(work, results.join(name)) {
-        Ok(()) => sync(results),
+        Ok(()) => Ok(()),
         // A folder that holds something is not replaced.
         Err(_) if results.join(name).join(ledger::FILE).is_file() => Ok(std::fs::remove_dir_all(work)?),
         Err(error) => Err(error).with_context(|| format!("failed to store {}", results.join(name).display())),
     }
 }
 
-/// Makes what was made, renamed or removed in a folder last.
-pub(super) fn sync(folder: &Path) -> Result<()> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.with_context(|| format!("failed to sync {}", folder.display()))
+/// Makes what was written in a file, or made, renamed or removed in a folder, last.
+pub(super) fn sync(place: &Path) -> Result<()> {
+    let synced = File::open(place).and_then(|opened| opened.sync_all());
+    synced.with_context(|| format!("failed to sync {}", place.display()))
 }
 
 /// A fault, as it is noted.
