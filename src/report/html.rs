@@ -157,7 +157,7 @@ fn plots(report: &Report, name: &dyn Fn(&Contestant) -> String) -> Result<Vec<Pl
         let any = series.iter().flat_map(|one| &one.points).any(|point| point.0 > 0.0);
         any.then(|| lines(across, &series)).transpose()
     };
-    Ok(vec![
+    let mut plots = vec![
         Plot {
             title: "Tasks solved by one of k samples",
             svg: Some(steps("samples (k)", &series(&by_samples))?),
@@ -168,7 +168,10 @@ fn plots(report: &Report, name: &dyn Fn(&Contestant) -> String) -> Result<Vec<Pl
         },
         Plot { title: "Units that took at most so long", svg: Some(lines("seconds", &series(&seconds))?) },
         Plot { title: "Units that took at most so many tokens", svg: spent("tokens", series(&tokens))? },
-    ])
+    ];
+    // Those of nothing take a line at the end and no place among the others.
+    plots.sort_by_key(|plot| plot.svg.is_none());
+    Ok(plots)
 }
 
 fn conclusive<'a>(report: &'a Report, one: &Contestant) -> Vec<&'a Unit> {
