@@ -116,19 +116,19 @@ impl Bench {
     pub fn stands(&self, line: &Line) -> bool {
         stands(&self.folder, line)
     }
+}
 
-    /// The lines that have no result yet. Those that met faults of the environment count as done, unless `retry`.
-    pub fn open_lines(&self, retry: bool) -> Result<Vec<usize>> {
-        let standing = names(&self.folder.join(RESULTS))?;
-        let faulty = names(&self.folder.join(FAULTS))?;
-        let open = |line: &&Line| {
-            let key = line.key.as_str();
-            // A folder of faults without one was left by a kill.
-            let tried = faulty.contains(key) && fault(&self.folder, line).is_some();
-            !standing.contains(key) && (retry || !tried)
-        };
-        Ok(self.lines.iter().filter(open).map(|line| line.index).collect())
-    }
+/// The lines of a run that have no result yet. Those that met faults of the environment count as done, unless `retry`.
+pub fn open_lines(folder: &Path, lines: &[Line], retry: bool) -> Result<Vec<usize>> {
+    let standing = names(&folder.join(RESULTS))?;
+    let faulty = names(&folder.join(FAULTS))?;
+    let open = |line: &&Line| {
+        let key = line.key.as_str();
+        // A folder of faults without one was left by a kill.
+        let tried = faulty.contains(key) && fault(folder, line).is_some();
+        !standing.contains(key) && (retry || !tried)
+    };
+    Ok(lines.iter().filter(open).map(|line| line.index).collect())
 }
 
 /// Whether the result of a unit stands.
@@ -154,9 +154,14 @@ pub fn fault(folder: &Path, line: &Line) -> Option<String> {
     unit::last_fault(&folder.join(FAULTS).join(line.key.as_str()))
 }
 
+/// What is in a folder, which need not be there yet.
 fn names(folder: &Path) -> Result<std::collections::BTreeSet<String>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("failed to list {}", folder.display()))?;
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(std::collections::BTreeSet::new());
+        }
+        other => other.with_context(|| format!("failed to list {}", folder.display()))?,
+    };
     entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 

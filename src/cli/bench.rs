@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -493,11 +492,18 @@ pub(super) fn crew(asked: Option<usize>) -> Result<usize> {
 fn run(runs: &[PathBuf], cache: Option<&PathBuf>, workers: usize, retry: bool) -> Result<Exit> {
     let folders: Vec<&Path> = runs.iter().map(PathBuf::as_path).collect();
     let folder = folders.last().context("there is no run")?;
-    let bench = Arc::new(opened(folder, cache, workers)?);
-    let lines = bench.open_lines(retry)?;
-    let progress = Progress::new(&bench, lines.len(), workers);
-    bench::run(&bench, &lines, workers, &|told| progress.tell(told))?;
-    let broke = progress.finish();
+    let (_, lines) = bench::read(folder).map_err(usage)?;
+    let open = bench::open_lines(folder, &lines, retry)?;
+    say(&format!("{} of {} units to do, {workers} at a time", open.len(), lines.len()));
+    // Where there is nothing to do, nothing can come of what has changed since: not even the set is read.
+    let broke = if open.is_empty() {
+        false
+    } else {
+        let bench = opened(folder, cache, workers)?;
+        let progress = Progress::new(open.len());
+        bench::run(&bench, &open, workers, &|told| progress.tell(told))?;
+        progress.finish()
+    };
     let report = report::read(&folders, false)?;
     super::print(&report::table(&report));
     say(&format!("the run is in {}; `regreen report` tells it in other formats", folder.display()));
@@ -524,7 +530,7 @@ struct Counts {
 }
 
 impl Progress {
-    fn new(bench: &Bench, lines: usize, workers: usize) -> Progress {
+    fn new(lines: usize) -> Progress {
         let live = std::io::stderr().is_terminal();
         let bar = ProgressBar::new(lines as u64);
         if live {
@@ -536,8 +542,6 @@ impl Progress {
         } else {
             bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let units = bench.lines.len();
-        say(&format!("{lines} of {units} units to do, {workers} at a time"));
         Progress { bar, live, counts: Mutex::default() }
     }
 

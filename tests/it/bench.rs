@@ -124,6 +124,14 @@ fn gold_solves_everything_and_empty_nothing() {
     assert_status(&again, 0);
     assert!(said(&again).contains("0 of 4 units to do"), "{}", said(&again));
     assert_eq!(place.report("run"), report);
+    // What has changed since matters to a unit that is still to be done, and to no other.
+    fs::write(place.path("set/b/repo/add.sh"), RIGHT).unwrap();
+    assert_status(&place.bench(&["--resume", "run"]), 0);
+    assert_eq!(place.report("run"), report);
+    fs::remove_dir_all(fs::read_dir(place.path("run/results")).unwrap().next().unwrap().unwrap().path())
+        .unwrap();
+    let refused = place.bench(&["--resume", "run"]);
+    assert!(said(&refused).contains("the set") && refused.status.code() != Some(0), "{}", said(&refused));
 }
 
 #[test]
