@@ -204,7 +204,7 @@ fn pass(
     let (mut faulty, mut broke) = (Vec::new(), false);
     let (done, storing) = sync_channel::<unit::Done>(workers.max(1));
     std::thread::scope(|scope| {
-        let storer = scope.spawn(|| -> Result<()> {
+        let keeper = scope.spawn(|| -> Result<()> {
             // Ends when every worker has; one that finds this ended ends, too.
             let storing = storing;
             while let Ok(first) = storing.recv() {
@@ -227,7 +227,7 @@ fn pass(
             Ok(done.send(unit).is_ok() && go_on)
         });
         drop(done);
-        let stored = storer.join().unwrap_or_else(|_| bail!("storing a result panicked"));
+        let stored = keeper.join().unwrap_or_else(|_| bail!("storing a result panicked"));
         worked.and(stored)
     })?;
     if broke {
