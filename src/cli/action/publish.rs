@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::{Exit, Usage};
+use super::super::Exit;
 use super::Job;
 use super::passing::{LARGEST, PATCH, RECEIPT, sha256};
 use super::verify::Judged;
@@ -15,20 +15,14 @@ use crate::verify::{Receipt, given};
 impl Job<'_> {
     /// Publishes what the steps before left, if it is what the verifying one gave out hashes of.
     pub(super) fn publish_alone(&mut self) -> Result<Exit> {
-        let mut told = self.handed_over()?;
-        if let Some(why) = event::refused(&self.occasion, &self.with.rules) {
-            let told = self.skipped(why);
-            self.output_told(&told)?;
+        let told = self.handed_over()?;
+        if let Some(why) = self.refused()? {
+            self.output_told(&self.skipped(why))?;
             return Ok(Exit::Green);
         }
-        self.block_on(async |job, client| job.look_up(client).await)?;
-        if let Some(why) = event::refused(&self.occasion, &self.with.rules) {
-            let told = self.skipped(why);
-            self.output_told(&told)?;
-            return Ok(Exit::Green);
-        }
+        let mut told = self.merged(told);
         let judged = match &self.with.hashes {
-            Some(_) if told.outcome.passes() => Some(self.trusted()?),
+            Some((patch, receipt)) if told.outcome.passes() => Some(self.trusted(patch, receipt)?),
             _ => None,
         };
         if let Some(judged) = &judged {
@@ -36,11 +30,10 @@ impl Job<'_> {
         } else if told.outcome.passes() {
             (told.outcome, told.reason) = self.unverified();
         }
-        let head = self.occasion.head.clone().unwrap_or_default();
-        let told = self.merged(told, &head);
         let published = self.publish(&told, judged.as_ref())?;
         // The summaries of the steps before stand above this one: only what is new is told.
-        let brief = Told { outcome: told.outcome, reason: told.reason.clone(), ..self.untold(&head) };
+        let brief =
+            Told { outcome: told.outcome, reason: told.reason.clone(), ..self.untold(&told.head_sha) };
         self.summary(&brief, None, "", &published)?;
         Ok(self.exit(&told))
     }
@@ -71,26 +64,21 @@ impl Job<'_> {
     }
 
     /// What the solving step told, with what this step knows itself.
-    fn merged(&self, told: Told, head: &str) -> Told {
-        let own = self.untold(head);
+    fn merged(&self, told: Told) -> Told {
+        let own = self.untold(self.occasion.head.as_deref().unwrap_or_default());
         Told {
             repository: own.repository,
             head_sha: own.head_sha,
             base_branch: own.base_branch,
             event: own.event,
             run_url: own.run_url,
+            issue: own.issue.or(told.issue),
             ..told
         }
     }
 
     /// The patch and its receipt, if they are those that the verifying job gave out.
-    fn trusted(&self) -> Result<Judged> {
-        let (patch, receipt) = self.with.hashes.as_ref().with_context(|| {
-            Usage(
-                "there is a patch: publish needs patch-sha256 and receipt-sha256 from the verifying job"
-                    .to_owned(),
-            )
-        })?;
+    fn trusted(&self, patch: &str, receipt: &str) -> Result<Judged> {
         let found = [(PATCH, patch, given::LARGEST as u64), (RECEIPT, receipt, LARGEST)];
         let mut texts = Vec::new();
         for (name, expected, most) in found {
@@ -105,8 +93,8 @@ impl Job<'_> {
         let receipt_text = texts.pop().unwrap_or_default();
         Ok(Judged {
             receipt: Receipt::parse(&receipt_text)?,
-            patch_sha256: patch.clone(),
-            receipt_sha256: receipt.clone(),
+            patch_sha256: patch.to_owned(),
+            receipt_sha256: receipt.to_owned(),
         })
     }
 

@@ -24,12 +24,7 @@ impl Job<'_> {
             // What an earlier step left must not be taken for this one's.
             let _ = std::fs::remove_file(self.with.out.join(name));
         }
-        if let Some(why) = event::refused(&self.occasion, &self.with.rules) {
-            return Ok(self.skipped(why));
-        }
-        let statement = self.with.statement.clone();
-        let statement = statement.or(self.block_on(async |job, client| job.look_up(client).await)?);
-        if let Some(why) = event::refused(&self.occasion, &self.with.rules) {
+        if let Some(why) = self.refused()? {
             return Ok(self.skipped(why));
         }
         let (head, message) = self.checked_out()?;
@@ -42,6 +37,7 @@ impl Job<'_> {
                 return Ok(self.skipped(why));
             }
         }
+        let statement = self.with.statement.clone().or(self.occasion.statement.clone());
         self.fix(&head, statement)
     }
 
@@ -94,7 +90,6 @@ impl Job<'_> {
             model: by.map(|attempt| attempt.model.clone()).unwrap_or_default(),
             attempts: u32::try_from(attempts.len()).unwrap_or(u32::MAX),
             cost_usd: spent.usd,
-            issue: if self.with.statement.is_none() { self.with.issue.or(self.occasion.issue) } else { None },
             failing: baseline.map(triage::failing).unwrap_or_default(),
             story: story::story(records),
             ..self.untold(head)
@@ -117,6 +112,7 @@ impl Job<'_> {
             base_branch: self.occasion.branch.clone().unwrap_or_default(),
             event: self.occasion.event.clone(),
             run_url: self.with.run_url.clone(),
+            issue: if self.with.statement.is_none() { self.with.issue.or(self.occasion.issue) } else { None },
             ..Told::default()
         }
     }
@@ -128,8 +124,17 @@ impl Job<'_> {
         Told { reason: why, guarded: true, ..self.untold(&head) }
     }
 
-    /// Asks GitHub what the event does not say; returns what is wrong in an issue's words.
-    pub(super) async fn look_up(&mut self, client: &Client) -> Result<Option<String>> {
+    /// Why nothing is to be done, if so; GitHub is asked only where the event alone does not say it.
+    pub(super) fn refused(&mut self) -> Result<Option<String>> {
+        if let Some(why) = event::refused(&self.occasion, &self.with.rules) {
+            return Ok(Some(why));
+        }
+        self.block_on(async |job, client| job.look_up(client).await)?;
+        Ok(event::refused(&self.occasion, &self.with.rules))
+    }
+
+    /// Asks GitHub what the event does not say.
+    async fn look_up(&mut self, client: &Client) -> Result<()> {
         let unknown = self.occasion.head.is_none() || matches!(self.occasion.trigger, Trigger::Workflow(_));
         if let (Some(number), true, false) = (self.occasion.pull, unknown, self.occasion.fork) {
             let pull: Pull = client.get(&format!("/pulls/{number}")).await?;
@@ -147,15 +152,12 @@ impl Job<'_> {
                 self.occasion.barred = Some(format!("{} may not write here", self.occasion.actor));
             }
         }
-        match self.with.issue {
-            // As it was when it was looked at.
-            Some(number) if self.occasion.issue == Some(number) => Ok(self.occasion.statement.clone()),
-            Some(number) => {
-                let issue: event::Issue = client.get(&format!("/issues/{number}")).await?;
-                self.occasion.labels.extend(issue.labels.iter().map(|label| label.name.clone()));
-                Ok(Some(issue.statement()))
-            }
-            None => Ok(self.occasion.statement.clone()),
+        // The event's own issue stays as it was when it was looked at: its author could rewrite it since.
+        if let Some(number) = self.with.issue.filter(|number| self.occasion.issue != Some(*number)) {
+            let issue: event::Issue = client.get(&format!("/issues/{number}")).await?;
+            self.occasion.labels.extend(issue.labels.iter().map(|label| label.name.clone()));
+            self.occasion.statement = Some(issue.statement());
         }
+        Ok(())
     }
 }
