@@ -103,8 +103,8 @@ pub struct Failing {
     pub line: u32,
 }
 
-/// What the solving step tells the publishing one (`context.json`). Words and numbers for people: nothing is decided
-/// by them but what is said.
+/// What the solving step tells the publishing one (`context.json`). Words and numbers for people: they can keep a patch
+/// from being published and change what is said of it, and no more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Told {

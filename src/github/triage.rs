@@ -9,6 +9,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 use super::{Ending, Failing};
+use crate::diagnostic::Severity;
 use crate::patch::RepoPath;
 use crate::record::{Cause, Event, Outcome, Record};
 use crate::text::clip;
@@ -88,13 +89,20 @@ static PLACE: LazyLock<Regex> =
 
 /// What failed, for people.
 pub fn failing(baseline: &Baseline) -> Vec<Failing> {
-    let mut told: Vec<Failing> = Vec::new();
-    for diagnostic in baseline.run.diagnostics.iter().take(TOLD) {
-        let place = diagnostic.location.as_ref().map(|place| (place.file.as_str(), place.line));
-        told.push(one("build", &diagnostic.message, place));
-    }
+    let errors = baseline.run.diagnostics.iter().filter(|one| one.severity == Severity::Error);
+    let mut told: Vec<Failing> = errors
+        .map(|error| {
+            let place = error.location.as_ref().map(|place| (place.file.as_str(), place.line));
+            one("build", &error.message, place)
+        })
+        .collect();
+    let explained = !told.is_empty();
     for id in &baseline.targets {
         let Some(test) = baseline.run.tests.get(id) else { continue };
+        // The compiler's own words are told already, each with its place.
+        if explained && id.starts_with("build (") {
+            continue;
+        }
         let place = test.frames.first().or(test.location.as_ref());
         told.push(one(id, &test.message, place.map(|place| (place.file.as_str(), place.line))));
     }
@@ -113,11 +121,26 @@ fn one(test: &str, message: &str, place: Option<(&str, u32)>) -> Failing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Diagnostic;
+    use crate::verdict::TestResult;
 
     #[test]
     fn a_failure_is_called_otherwise_on_another_branch() {
         assert_ne!(signature("main", "5f"), signature("release", "5f"));
         assert_eq!(signature("main", "5f").len(), DIGITS);
+    }
+
+    #[test]
+    fn a_build_that_fails_is_told_once() {
+        let mut baseline = Baseline { targets: ["build (cargo)".to_owned()].into(), ..Baseline::default() };
+        let test = TestResult::failed("build (cargo)", "mismatched types");
+        baseline.run.tests.insert(test.id.clone(), test);
+        assert_eq!(failing(&baseline)[0].test, "build (cargo)");
+        baseline.run.diagnostics.push(Diagnostic::error(None, "mismatched types"));
+        let warning = Diagnostic { severity: Severity::Warning, ..Diagnostic::error(None, "unused") };
+        baseline.run.diagnostics.push(warning);
+        let told: Vec<String> = failing(&baseline).into_iter().map(|one| one.test).collect();
+        assert_eq!(told, ["build"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use regex::Regex;
 use sha2::{Digest, Sha256};
 
 use super::attest::hexadecimal;
+use crate::diagnostic::Severity;
 use crate::text::clip;
 use crate::verdict::Baseline;
 
@@ -26,7 +27,8 @@ pub fn signature(baseline: &Baseline) -> String {
 fn first_error(baseline: &Baseline) -> String {
     let said =
         baseline.targets.iter().filter_map(|id| baseline.run.tests.get(id)).map(|test| test.message.as_str());
-    let compiler = baseline.run.diagnostics.iter().map(|diagnostic| diagnostic.message.as_str());
+    let errors = baseline.run.diagnostics.iter().filter(|one| one.severity == Severity::Error);
+    let compiler = errors.map(|error| error.message.as_str());
     let message = compiler.chain(said).find(|message| !message.trim().is_empty()).unwrap_or_default();
     let telling = |line: &&str| ERROR.is_match(line);
     let line = message.lines().find(telling).or_else(|| message.lines().find(|line| !line.trim().is_empty()));
