@@ -388,6 +388,8 @@ mod tests {
         let profiles = Profile::load(None).unwrap();
         let names: Vec<&str> = profiles.iter().map(|profile| profile.name.as_str()).collect();
         assert!(names.contains(&"cargo") && names.contains(&"go"), "{names:?}");
+        assert!(!profiles.iter().any(|profile| profile.is_own()));
+        assert!(Profile::own(&["make".to_owned()], Format::Tap, None).is_own());
         for profile in &profiles {
             for replaced in &profile.replaces {
                 assert!(

@@ -118,6 +118,10 @@ fn a_working_copy_survives_the_trip_and_stays_untouched() {
     let history = git2::Repository::open(&tree).unwrap();
     let head = history.head().unwrap().peel_to_commit().unwrap();
     assert_eq!((head.parent_count(), history.references().unwrap().count()), (0, 1));
+    let mut parts: Vec<_> =
+        fs::read_dir(tree.join(".git")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    parts.sort();
+    assert_eq!(parts, ["HEAD", "config", "index", "objects", "refs"], "git's folder holds what nobody needs");
     assert_eq!(fs::read(root.join(".git/index")).unwrap(), index);
 }
 
