@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -98,9 +99,14 @@ impl Pins {
 
 /// The program's own SHA-256.
 pub fn binary() -> Result<String> {
+    // While it runs it stays what it is, and it is large.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
     let mut hasher = Sha256::new();
     super::feed(Path::new("/proc/self/exe"), &mut hasher).context("failed to read the program itself")?;
-    Ok(hex(&hasher.finalize()))
+    Ok(KNOWN.get_or_init(|| hex(&hasher.finalize())).clone())
 }
 
 fn folder(overrides: Option<&Path>, name: &str, extension: &str) -> Result<String> {
