@@ -1,9 +1,9 @@
 //! Held-out tests are laid over the composed tree and run apart. Where test bodies can be perturbed, each held-out
 //! test is a *decoy* with even odds: a secret fair coin says whether it expects the true or a wrong value, in one
 //! process with all the others, and a second process has the coins the other way round. Whoever forges results
-//! without computing them must guess every coin. What failed is not told, since
-//! feedback gives an oracle away; and where not all of them pass in one sitting and the base names them, a random
-//! half, drawn anew for every candidate, runs before the others do.
+//! without computing them must guess every coin. Where the
+//! base names the tests they run behind coins first and as they are afterwards, so that nothing that outlives a box
+//! has seen the true values when the coins are tossed. What failed is not told, since feedback gives an oracle away.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,10 +11,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::assess::is_synthetic;
-use super::attest::{Draw, Secret, Variant};
+use super::attest::{Secret, Variant};
 use super::baseline::Trouble;
 use super::controls::{Attested, Choice};
 use super::judge::{Finding, Judging};
+use super::sitting::Sat;
 use super::{Say, Verifier, count, plain};
 use crate::patch::{File, Patch, RepoPath};
 use crate::record::Cause;
@@ -30,7 +31,7 @@ pub struct HeldOut {
     pub known: BTreeSet<TestId>,
 }
 
-/// Lets the base name the held-out tests, so that candidates can be asked a random half of them first; or says why
+/// Lets the base name the held-out tests, so that coins can be tossed before they run; or says why
 /// they could never judge anything.
 pub async fn survey_held_out(
     verifier: &mut Verifier,
@@ -73,23 +74,25 @@ impl Judging<'_> {
         };
         let files = &self.renamed(&held_out.files);
         (self.say)("running held-out tests");
-        // What a sitting runs are new tests alone, and nobody learns from it which of them fail.
-        let replaced = replaced(self.verifier, &held_out.files)?;
-        if !replaced
-            && self.level >= Level::Attested
-            && let Some(finding) = Box::pin(self.sit_on(files)).await?
-        {
-            return Ok(finding);
-        }
-        if let Some(finding) = self.drawn(files).await? {
-            return Ok(finding);
-        }
         if self.level < Level::Attested {
             return Ok(match self.observed(files, None).await? {
                 Ok(0) => nothing_ran(),
                 Ok(n) => by_word(n),
                 Err(finding) => finding,
             });
+        }
+        // What a sitting runs are new tests alone.
+        let replaced = replaced(self.verifier, &held_out.files)?;
+        let sat = if replaced { Sat::Apart } else { Box::pin(self.sit_on(files)).await? };
+        if let Sat::Found(finding) = sat {
+            return Ok(finding);
+        }
+        let spent = matches!(sat, Sat::Spent);
+        // Coins come first: what a test truly expects may not have been seen by whatever outlives a box.
+        let brought = if spent { BTreeSet::new() } else { self.brought() };
+        let tossed = self.tossed(files, &brought).await?;
+        if let Some(finding) = tossed.as_ref().and_then(Tossed::stops) {
+            return Ok(finding);
         }
         let workspace = match self.laid_over(files)? {
             Ok(workspace) => workspace,
@@ -101,6 +104,10 @@ impl Judging<'_> {
             Ok(told) => told,
             Err(finding) => return Ok(finding),
         };
+        if told > 0 {
+            // The suite's visible tests are attested, and these are not: whoever can bring that about may lie, too.
+            self.level = self.level.min(Level::Attested);
+        }
         let vectors = self.fresh(&said.all.run);
         if replaced && let Some(finding) = self.judge_replaced(files, &said).await? {
             return Ok(finding);
@@ -119,18 +126,20 @@ impl Judging<'_> {
         if let Some(finding) = judge_true(&said, &vectors, &BTreeSet::new()) {
             return Ok(finding);
         }
-        let (heads, tails) = toss(&vectors)?;
-        let (one, other) = if self.verifier.workshop.overlays() {
-            tokio::join!(self.decoys(files, &vectors, &heads), self.decoys(files, &vectors, &tails))
-        } else {
-            (self.decoys(files, &vectors, &heads).await, self.decoys(files, &vectors, &tails).await)
-        };
-        let (one, other) = match (one?, other?) {
-            (Ok(one), Ok(other)) => (one, other),
-            (Err(finding), _) | (_, Err(finding)) => return Ok(finding),
+        if spent {
+            let tests = count(vectors.len(), "held-out test");
+            return Ok(Finding::Passed(format!("{tests} passed, apart only: they have no decoys left")));
+        }
+        let tossed = match tossed {
+            Some(tossed) => tossed,
+            // The base cannot name them, so that they had to run once before.
+            None => match self.tossed(files, &vectors).await? {
+                Some(tossed) => tossed,
+                None => return Ok(nothing_ran()),
+            },
         };
         let before = self.level;
-        let finding = self.weigh_held_out(&said, &vectors, [(&one, &heads), (&other, &tails)]);
+        let finding = self.weigh_held_out(&said, &vectors, &tossed);
         Ok(match finding {
             Finding::Passed(detail) if told > 0 => {
                 self.level = before;
@@ -193,7 +202,7 @@ impl Judging<'_> {
     }
 
     /// The tests that the base says the held-out files bring.
-    fn brought(&self) -> BTreeSet<TestId> {
+    pub(super) fn brought(&self) -> BTreeSet<TestId> {
         let known = self.known();
         known.into_iter().filter(|id| !self.case.baseline.run.tests.contains_key(id)).collect()
     }
@@ -209,18 +218,19 @@ impl Judging<'_> {
         &mut self,
         said: &Attested,
         vectors: &BTreeSet<TestId>,
-        tossed: [(&Attested, &BTreeSet<TestId>); 2],
+        tossed: &Tossed,
     ) -> Finding {
         self.seeds.extend(&said.seeds);
         let tests = count(vectors.len(), "held-out test");
-        if tossed.iter().any(|(other, _)| other.suites < said.suites) {
+        if tossed.sides.iter().any(|(side, _)| side.suites < said.suites) {
             return Finding::Passed(format!("{tests} passed; they do not build as decoys"));
         }
+        let asked: BTreeSet<TestId> = vectors.intersection(&tossed.asked).cloned().collect();
         let mut decoys = BTreeSet::new();
-        for (said, alter) in tossed {
-            self.seeds.extend(&said.seeds);
-            let altered: BTreeSet<TestId> = said.all.altered.intersection(alter).cloned().collect();
-            let finding = judge_decoys(said, &altered).or_else(|| judge_true(said, vectors, alter));
+        for (side, alter) in &tossed.sides {
+            self.seeds.extend(&side.seeds);
+            let altered: BTreeSet<TestId> = side.all.altered.intersection(alter).cloned().collect();
+            let finding = judge_decoys(side, &altered).or_else(|| judge_true(side, &asked, alter));
             if let Some(finding) = finding {
                 return finding;
             }
@@ -235,31 +245,6 @@ impl Judging<'_> {
         Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n)))
     }
 
-    /// A random half of the tests that the base names, before the others: what fails there stops the candidate.
-    async fn drawn(&mut self, files: &Patch) -> Result<Option<Finding>> {
-        let secret = Secret::fresh()?;
-        let half = half(&self.brought(), &mut secret.draw());
-        if half.is_empty() {
-            return Ok(None);
-        }
-        self.seeds.push(secret.seed);
-        let mut workspace = match self.laid_over(files)? {
-            Ok(workspace) => workspace,
-            Err(finding) => return Ok(Some(finding)),
-        };
-        let run = if self.level < Level::Attested {
-            self.verifier.observe(&mut workspace, Some(&half)).await?
-        } else {
-            let choice = Choice { only: Some(&half), held_out: Some(files), ..Choice::default() };
-            let said = self.attest(&workspace, Variant::Plain, choice).await?;
-            self.seeds.extend(&said.seeds);
-            said.all.run
-        };
-        // What has no word here is for the run of all of them to say.
-        let failed = half.iter().filter(|id| run.outcome(id) == Outcome::Failed).count();
-        Ok((failed > 0).then(|| fails(failed)))
-    }
-
     /// The held-out files under the names that the patch gave its product.
     fn renamed(&self, files: &Patch) -> Patch {
         let names = &self.composed.renames;
@@ -269,19 +254,31 @@ impl Judging<'_> {
         Patch(files.0.iter().map(renamed).collect())
     }
 
-    /// All held-out tests in one process, those of one side of the coin expecting a wrong value.
+    /// Held-out tests in one process, those of one side of a coin expecting a wrong value, and the others in another
+    /// one; `None` where there are none.
+    async fn tossed(&mut self, files: &Patch, asked: &BTreeSet<TestId>) -> Result<Option<Tossed>> {
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        let (heads, tails) = toss(asked)?;
+        let (one, other) = if self.verifier.workshop.overlays() {
+            tokio::join!(self.decoys(files, asked, &heads), self.decoys(files, asked, &tails))
+        } else {
+            (self.decoys(files, asked, &heads).await, self.decoys(files, asked, &tails).await)
+        };
+        Ok(Some(Tossed { asked: asked.clone(), sides: [(one?, heads), (other?, tails)] }))
+    }
+
+    /// One side of the coin; nothing is known of it where the files cannot be laid over the tree.
     async fn decoys(
         &self,
         files: &Patch,
-        vectors: &BTreeSet<TestId>,
+        asked: &BTreeSet<TestId>,
         alter: &BTreeSet<TestId>,
-    ) -> Result<Result<Attested, Finding>> {
-        let workspace = match self.laid_over(files)? {
-            Ok(workspace) => workspace,
-            Err(finding) => return Ok(Err(finding)),
-        };
-        let choice = Choice { only: Some(vectors), alter: Some(alter), held_out: Some(files), base: false };
-        Ok(Ok(self.attest(&workspace, Variant::Perturb, choice).await?))
+    ) -> Result<Attested> {
+        let Ok(workspace) = self.laid_over(files)? else { return Ok(Attested::default()) };
+        let choice = Choice { only: Some(asked), alter: Some(alter), held_out: Some(files), base: false };
+        self.attest(&workspace, Variant::Perturb, choice).await
     }
 
     /// The candidate with the held-out files on top.
@@ -332,6 +329,19 @@ impl Judging<'_> {
         Ok(Ok(vectors.len()))
     }
 
+    /// How many held-out tests fail on the patch as it was delivered, by the word of the ordinary runner.
+    pub(super) async fn failing_as_delivered(&self, delivered: &Patch) -> Result<usize> {
+        let Some(held_out) = &self.verifier.held_out else { return Ok(0) };
+        let mut workspace = self.verifier.workshop.workspace()?;
+        workspace.apply(delivered)?;
+        workspace.apply(&self.renamed(&held_out.files))?;
+        let run = self.verifier.observe(&mut workspace, None).await?;
+        let gone = |id: &&TestId| self.composed.renames.keep(id) && !is_there(&run, id);
+        let brought = self.brought();
+        let failed = brought.iter().filter(|id| run.outcome(id) == Outcome::Failed || gone(id)).count();
+        Ok(failed.max(usize::from(!run.built || !run.broken.is_empty())))
+    }
+
     /// The tests that the held-out files brought: those that the base names, and others that no visible run knows.
     pub(super) fn fresh(&self, run: &TestRun) -> BTreeSet<TestId> {
         let (brought, base) = (self.brought(), &self.case.baseline.run);
@@ -380,11 +390,33 @@ fn is_there(run: &TestRun, id: &str) -> bool {
     run.named_by(id).next().is_some() || id.split_once('[').is_some_and(|(head, _)| same(&format!("{head}[")))
 }
 
-/// A random half of these, rounded down: one alone is no part of anything.
-fn half(of: &BTreeSet<TestId>, draw: &mut Draw) -> BTreeSet<TestId> {
-    let mut left: Vec<&TestId> = of.iter().collect();
-    let size = left.len() / 2;
-    (0..size).map(|_| left.swap_remove(draw.below(left.len())).clone()).collect()
+/// Held-out tests behind a coin and its other side: what they said, and which of them expected a wrong value.
+pub(super) struct Tossed {
+    pub(super) asked: BTreeSet<TestId>,
+    pub(super) sides: [(Attested, BTreeSet<TestId>); 2],
+}
+
+impl Tossed {
+    /// What speaks against the candidate already, before any test has run as it is.
+    fn stops(&self) -> Option<Finding> {
+        self.decoy_passed().or_else(|| Some(self.true_failed()).filter(|failed| *failed > 0).map(fails))
+    }
+
+    /// Decoys that passed.
+    pub(super) fn decoy_passed(&self) -> Option<Finding> {
+        self.sides.iter().find_map(|(side, alter)| {
+            let altered = side.all.altered.intersection(alter).cloned().collect();
+            judge_decoys(side, &altered)
+        })
+    }
+
+    /// How many tests failed that expected the true value.
+    pub(super) fn true_failed(&self) -> usize {
+        let failed = |(side, alter): &(Attested, BTreeSet<TestId>)| {
+            self.asked.difference(alter).filter(|id| side.all.run.outcome(id) == Outcome::Failed).count()
+        };
+        self.sides.iter().map(failed).sum()
+    }
 }
 
 /// Whether every held-out test that was not made a decoy passed.
@@ -403,7 +435,9 @@ fn judge_true(said: &Attested, vectors: &BTreeSet<TestId>, altered: &BTreeSet<Te
 fn judge_decoys(said: &Attested, altered: &BTreeSet<TestId>) -> Option<Finding> {
     let passed = altered.iter().filter(|id| said.all.run.outcome(id) == Outcome::Passed).count();
     let tests = count(passed, "held-out test");
-    (passed > 0).then(|| Finding::suspect(vec![format!("{tests} that expects a wrong value passed")]))
+    (passed > 0).then(|| {
+        Finding::suspect(vec![format!("{tests} passed with a wrong value in place of the right one")])
+    })
 }
 
 /// Tests that no attested run has seen.

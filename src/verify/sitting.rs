@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 
+use super::Verifier;
 use super::attest::{Assignment, Play, Secret, Session, Variant};
 use super::controls::Attested;
+use super::heldout::{self, Tossed};
 use super::judge::{Finding, Judging};
-use super::{Verifier, heldout};
 use crate::patch::Patch;
 use crate::toolchain::Suite;
 use crate::verdict::TestId;
@@ -21,6 +22,16 @@ use crate::workspace::Workspace;
 pub(super) struct Sitting {
     workspace: Workspace,
     session: Session,
+}
+
+/// What came of held-out tests in a sitting.
+pub(super) enum Sat {
+    /// They are to be asked apart.
+    Apart,
+    /// They are to be asked apart, and no coins are tossed again: another pair of values would tell which one is true.
+    Spent,
+    /// This is what it came to.
+    Found(Finding),
 }
 
 impl Sitting {
@@ -79,21 +90,44 @@ impl Judging<'_> {
         Ok(())
     }
 
-    /// Held-out tests and their decoys by the same build, with these files added; `None`: they must be asked apart.
-    pub(super) async fn sit_on(&mut self, files: &Patch) -> Result<Option<Finding>> {
-        let (verifier, Some(mut sitting)) = (self.verifier, self.sitting.take()) else { return Ok(None) };
-        let [suite] = verifier.suites.as_slice() else { return Ok(None) };
+    /// Held-out tests and their decoys by the same build, with these files added.
+    pub(super) async fn sit_on(&mut self, files: &Patch) -> Result<Sat> {
+        let (verifier, Some(mut sitting)) = (self.verifier, self.sitting.take()) else {
+            return Ok(Sat::Apart);
+        };
+        let [suite] = verifier.suites.as_slice() else { return Ok(Sat::Apart) };
         let workspace = verifier.workshop.fork(&mut sitting.workspace)?;
         if workspace.apply(files).is_err() {
-            return Ok(None);
+            return Ok(Sat::Apart);
         }
         let mut over = self.composed.replayed.clone();
         over.0.extend(files.0.clone());
         let extended = sitting.session.extended(&assignment(verifier, suite, &workspace, &over)?).await?;
-        let Some(session) = extended else { return Ok(None) };
+        let Some(session) = extended else { return Ok(Sat::Apart) };
         let mut sitting = Sitting { workspace, session };
         let whole = verifier.workshop.fork(&mut sitting.workspace)?;
         let [one, two, three] = sitting.copies(verifier)?;
+        let asked = self.brought();
+        if asked.is_empty() {
+            return Ok(Sat::Apart);
+        }
+        // Coins come first, as everywhere.
+        let (heads, tails) = heldout::toss(&asked)?;
+        let decoys = |alter| Play {
+            variant: Variant::Perturb,
+            only: Some(&asked),
+            alter: Some(alter),
+            but: None,
+            whole: None,
+        };
+        let (first, second) = tokio::try_join!(
+            sitting.ask(verifier, &one, decoys(&heads)),
+            sitting.ask(verifier, &two, decoys(&tails)),
+        )?;
+        let tossed = Tossed { asked, sides: [(first, heads), (second, tails)] };
+        if let Some(finding) = tossed.decoy_passed() {
+            return Ok(Sat::Found(finding));
+        }
         let visible: BTreeSet<TestId> = self.visible.tests.keys().cloned().collect();
         let plain = Play {
             variant: Variant::Plain,
@@ -102,25 +136,13 @@ impl Judging<'_> {
             but: Some(&visible),
             whole: Some(&whole),
         };
-        let said = sitting.ask(verifier, &one, plain).await?;
+        let said = sitting.ask(verifier, &three, plain).await?;
         let vectors = self.fresh(&said.all.run);
-        let (heads, tails) = heldout::toss(&vectors)?;
-        let decoys = |alter| Play {
-            variant: Variant::Perturb,
-            only: Some(&vectors),
-            alter: Some(alter),
-            but: None,
-            whole: None,
-        };
-        let (first, second) = tokio::try_join!(
-            sitting.ask(verifier, &two, decoys(&heads)),
-            sitting.ask(verifier, &three, decoys(&tails)),
-        )?;
-        // Where the tests pass as they are the coins decide here: another toss would be another guess.
-        if !self.is_in_order(&said, &vectors)? {
-            return Ok(None);
+        if tossed.true_failed() > 0 || !self.is_in_order(&said, &vectors)? {
+            // That may be a limit of the renaming.
+            return Ok(Sat::Spent);
         }
-        Ok(Some(self.weigh_held_out(&said, &vectors, [(&first, &heads), (&second, &tails)])))
+        Ok(Sat::Found(self.weigh_held_out(&said, &vectors, &tossed)))
     }
 }
 
