@@ -13,7 +13,7 @@ use regex::Regex;
 
 use super::inline::{self, Inline};
 use super::manifest::{self, Merged};
-use super::renames::{Change, Renames};
+use super::renames::{self, Change, Renames};
 use super::{Verifier, plain};
 use crate::patch::{File, FileKind, Patch, RepoPath};
 use crate::toolchain::{Suite, splice};
@@ -98,7 +98,7 @@ impl Names {
     /// A file of tests under the new names.
     pub fn apply(&self, path: &RepoPath, file: &File) -> File {
         let Ok(before) = text(file.clone()) else { return file.clone() };
-        let mut after = self.general.apply(&before);
+        let mut after = self.general.apply(path.as_str(), &before);
         if ends_with(path, "rs") {
             after = splice::rename_all(&after, &self.rust);
         }
@@ -107,7 +107,7 @@ impl Names {
 
     /// Whether a test is called the same under the new names.
     pub fn keep(&self, id: &str) -> bool {
-        self.general.apply(id) == id
+        self.general.keep(id)
     }
 }
 
@@ -145,7 +145,8 @@ impl Verifier {
                 composed.add_inline(path, after.as_ref(), put_back);
             }
         }
-        composed.renames = Names { general: renames, rust: rust.renames };
+        let public = self.public(candidate, &protected, rust.renames)?;
+        composed.renames = Names { general: renames, rust: public };
         composed.moved = rust.moved;
         Ok(composed)
     }
@@ -192,14 +193,53 @@ impl Verifier {
         let (mut product, mut tests): (Vec<Change>, Vec<Change>) = (Vec::new(), Vec::new());
         for (path, after) in &candidate.0 {
             let read = |file: Option<File>| file.and_then(|file| text(file).ok()).unwrap_or_default();
-            let change = (read(self.workshop.snapshot.file(path)?), read(after.clone()));
+            let (old, new) = (read(self.workshop.snapshot.file(path)?), read(after.clone()));
+            let change = Change::new(path.as_str(), &old, &new);
             if !protected.is_match(path.as_str()) {
                 product.push(change);
-            } else if !change.0.is_empty() && !change.1.is_empty() {
+            } else if !old.is_empty() && !new.is_empty() {
                 tests.push(change);
             }
         }
-        Ok(Renames::between(&product, &tests))
+        let mut renames = Renames::between(&product, &tests);
+        if !renames.is_empty() {
+            self.product(candidate, protected, &mut |path, text| renames.forget_what_stands(path, text))?;
+        }
+        Ok(renames)
+    }
+
+    /// Shows the texts of all source files that a tree with the candidate has beside its tests.
+    fn product(&self, candidate: &Patch, protected: &GlobSet, see: &mut dyn FnMut(&str, &str)) -> Result<()> {
+        let sources = self.sources()?;
+        let mut paths: BTreeSet<RepoPath> = self.workshop.snapshot.paths()?.into_iter().collect();
+        paths.extend(candidate.paths().cloned());
+        for path in paths.iter().filter(|path| sources.is_match(path.as_str())) {
+            let before = self.workshop.snapshot.file(path)?;
+            let after = candidate.0.get(path).unwrap_or(&before);
+            if protected.is_match(path.as_str()) && !is_product(path, before.as_ref(), after.as_ref()) {
+                continue;
+            }
+            if let Some(text) = after.clone().and_then(|file| text(file).ok()) {
+                see(path.as_str(), &text);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rust's renames for tests outside of the product: of names that nothing in the product has any more.
+    fn public(
+        &self,
+        candidate: &Patch,
+        protected: &GlobSet,
+        names: splice::Renames,
+    ) -> Result<splice::Renames> {
+        let mut left = names;
+        if !left.is_empty() {
+            self.product(candidate, protected, &mut |path, text| {
+                left.forget(&renames::standing(path, text))
+            })?;
+        }
+        Ok(left)
     }
 
     /// What must be known of a candidate's Rust files together: those that only tests lead to, and renames.
@@ -313,8 +353,10 @@ impl Composed {
     fn add_test(&mut self, path: &RepoPath, before: Option<&File>, after: Option<&File>, renames: &Renames) {
         let both = before.zip(after).filter(|_| !renames.is_empty());
         let texts = both.and_then(|(old, new)| Some((text(old.clone()).ok()?, text(new.clone()).ok()?)));
-        let replayed =
-            texts.map(|(old, new)| (renames.replay(&old, &new) != old, renames.replay(&old, &new)));
+        let replayed = texts.map(|(old, new)| {
+            let replayed = renames.replay(path.as_str(), &old, &new);
+            (replayed != old, replayed)
+        });
         let Some((true, replayed)) = replayed else {
             self.left_out.push(path.to_string());
             return;
@@ -366,7 +408,11 @@ impl Composed {
         renames: &splice::Renames,
     ) {
         let readable = |file: Option<&File>| file.map(|file| text(file.clone())).transpose();
-        let (Ok(old), Ok(new)) = (readable(before.or(moved)), readable(after)) else {
+        let (old, new) = (readable(before.or(moved)), readable(after));
+        let (Ok(old), Ok(new)) = (&old, new) else {
+            if matches!(old, Ok(Some(_))) {
+                self.problems.push(format!("{path}: its tests cannot be read"));
+            }
             self.product.0.insert(path.clone(), after.cloned());
             return;
         };
@@ -377,7 +423,7 @@ impl Composed {
         }
         self.problems.extend(spliced.problem.map(|problem| format!("{path}: {problem}")));
         if moved.is_some()
-            || spliced.text != old
+            || spliced.text != *old
             || before.map(|file| file.kind) != after.map(|file| file.kind)
         {
             let kind = after.map_or(FileKind::Plain, |file| file.kind);
@@ -512,5 +558,21 @@ mod tests {
         check(&["src/a.rs", "src/d.rs"], &[("src/b.rs", tested)], &[]);
         check(&["src/a.rs"], &[("src/x/b.rs", tested)], &[]);
         check(&["src/lib.rs"], &[("src/b.rs", tested)], &[]);
+    }
+
+    #[test]
+    fn a_rust_file_that_cannot_be_read_any_more_is_a_problem() {
+        let link = File { kind: FileKind::Link, content: b"a.txt".to_vec() };
+        let odd = File::plain(b"fn a() {} // \xff".to_vec());
+        let check = |before: Option<&File>, after: &File, expected: usize| {
+            let (mut composed, path) = (Composed::default(), RepoPath::new("src/a.rs").unwrap());
+            composed.add_rust(&path, before, None, Some(after), &splice::Renames::default());
+            assert_eq!(composed.problems.len(), expected, "{composed:?}");
+        };
+        let tested = File::plain("fn a() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn t() {}\n}\n");
+        check(Some(&tested), &link, 1);
+        check(Some(&tested), &odd, 1);
+        check(None, &link, 0);
+        check(Some(&tested), &tested, 0);
     }
 }

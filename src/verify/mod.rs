@@ -7,6 +7,7 @@
 mod assess;
 pub mod attest;
 mod baseline;
+mod code;
 mod compose;
 mod controls;
 pub mod given;

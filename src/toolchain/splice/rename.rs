@@ -61,6 +61,13 @@ impl Renames {
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
+
+    /// Forgets those whose old name is one of these words.
+    pub fn forget(&mut self, words: &[&str]) {
+        for word in words {
+            self.names.remove(*word);
+        }
+    }
 }
 
 /// Words that cannot be renamed: the assertion itself must stay what it is.
