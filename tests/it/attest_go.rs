@@ -153,6 +153,10 @@ fn an_honest_fix_is_attested_and_fails_its_controls_and_cheats_are_unmasked() {
     let expected =
         ["example.com/shop.ExampleLabel", "example.com/shop.FuzzLabel", "example.com/shop.FuzzLabel/seed#0"];
     assert_eq!(others, expected);
+    let looks = "sum, sources := 0, 0\n\tnames, _ := filepath.Glob(\"*_test.go\")\n\tsources = len(names)\n\tfor _, price := range prices {\n\t\tsum += price\n\t}\n\treturn sum + sources";
+    let looks = product(looks, "").replace("import \"fmt\"", "import (\"fmt\"; \"path/filepath\")");
+    let unread = yard.attest(&[("price.go", looks.as_str())], Variant::Plain);
+    assert_eq!(unread.attested.iter().map(String::as_str).collect::<Vec<_>>(), attested, "{unread:#?}");
     let perturb = yard.attest(&patch, Variant::Perturb);
     let altered: BTreeSet<&str> = perturb.altered.iter().map(String::as_str).collect();
     let expected =

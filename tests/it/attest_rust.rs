@@ -117,9 +117,9 @@ fn total(body: &str) -> String {
 #[test]
 fn an_honest_fix_is_attested_and_fails_its_controls() {
     let Some(yard) = Yard::prepared(BASE) else { return };
-    // It looks at stdin, where nothing is to be seen.
-    let text =
-        total("assert_eq!(std::io::read_to_string(std::io::stdin()).unwrap(), \"\"); prices.iter().sum()");
+    // It looks at stdin, where nothing is to be seen, and forbids what generated code may be allowed elsewhere.
+    let text = "#![forbid(unsafe_code, unused_must_use)]\n".to_owned()
+        + &total("assert_eq!(std::io::read_to_string(std::io::stdin()).unwrap(), \"\"); prices.iter().sum()");
     let patch = [("src/lib.rs", text.as_str())];
     let plain = yard.attest(&patch, Variant::Plain);
     let attested: BTreeSet<&str> = plain.attested.iter().map(String::as_str).collect();

@@ -53,6 +53,7 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
         draw: assignment.secret.draw(),
         files: BTreeMap::new(),
         written: Patch::default(),
+        hidden: BTreeSet::new(),
         said: Attestation::default(),
     };
     let texts = run.texts()?;
@@ -70,10 +71,12 @@ pub(super) async fn attest(assignment: &Assignment<'_>) -> Result<Option<Attesta
         return Ok(None);
     };
     run.look_again();
-    run.hide_sources()?;
+    run.hide_sources(&texts)?;
     for (package, program) in &built {
         run.run_package(package, program, &results).await?;
     }
+    // Suites may share a tree.
+    run.restore(&texts)?;
     let _ = std::fs::remove_dir_all(&results);
     run.said.run.built = true;
     run.said.run.load = observe::load();
@@ -98,6 +101,8 @@ struct Run<'a> {
     files: BTreeMap<String, Vec<Known>>,
     /// What was written into the tree.
     written: Patch,
+    /// What was taken out of it for the time of the run.
+    hidden: BTreeSet<RepoPath>,
     said: Attestation,
 }
 
@@ -218,7 +223,7 @@ impl Run<'_> {
     /// Undoes a rewriting.
     fn restore(&mut self, texts: &BTreeMap<String, String>) -> Result<()> {
         let mut patch = Patch::default();
-        for path in self.written.0.keys() {
+        for path in self.written.0.keys().chain(&self.hidden) {
             let text = texts.get(path.as_str()).map(|text| File::plain(text.clone()));
             patch.0.insert(path.clone(), text);
         }
@@ -282,14 +287,27 @@ impl Run<'_> {
         }
     }
 
-    /// Under other names the tests' own sources are not there to be read.
-    fn hide_sources(&mut self) -> Result<()> {
-        if self.assignment.variant != Variant::Alias {
-            return Ok(());
+    /// The tests' own sources are not there to be read while they run; under their own names they are where tests of
+    /// the folder speak of sources.
+    fn hide_sources(&mut self, texts: &BTreeMap<String, String>) -> Result<()> {
+        let folder =
+            |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+        let read: BTreeSet<String> =
+            texts.iter().filter(|(_, text)| reads_sources(text)).map(|(path, _)| folder(path)).collect();
+        let there = self.written.0.iter().filter(|(_, file)| file.is_some()).map(|(path, _)| path.clone());
+        let mut hidden: BTreeSet<RepoPath> = there.collect();
+        for (path, _) in texts.iter().filter(|(_, text)| !text.is_empty()) {
+            let path = RepoPath::new(path)?;
+            if !self.written.0.contains_key(&path) {
+                hidden.insert(path);
+            }
         }
-        let gone = self.written.0.iter().filter(|(_, file)| file.is_some());
-        let gone = Patch(gone.map(|(path, _)| (path.clone(), None)).collect());
-        self.assignment.workspace.apply(&gone)
+        if self.assignment.variant != Variant::Alias {
+            hidden.retain(|path| !read.contains(&folder(path.as_str())));
+        }
+        self.assignment.workspace.apply(&Patch(hidden.iter().map(|path| (path.clone(), None)).collect()))?;
+        self.hidden = hidden;
+        Ok(())
     }
 
     async fn run_package(&mut self, package: &Package, program: &str, results: &Path) -> Result<()> {
@@ -470,6 +488,13 @@ impl Report {
             }
         }
     }
+}
+
+/// Whether a test's text speaks of Go's sources, and so may read them.
+fn reads_sources(text: &str) -> bool {
+    let words =
+        [".go\"", ".go`", "\"go/parser\"", "\"go/build\"", "/go/packages\"", "/analysistest\"", "./..."];
+    words.iter().any(|word| text.contains(word))
 }
 
 /// Another name for a test file; `None` where a system or an architecture stands in it.

@@ -121,10 +121,15 @@ impl Session {
         Patch(self.written.keys().map(|path| (path.clone(), None)).collect())
     }
 
-    /// A test whose texts or expected values the compiler must know is built with what it allows.
+    /// A test whose texts or expected values the compiler must know is built with what it allows; a crate that
+    /// forbids lints is asked to allow none.
     async fn rewrite_and_build(&mut self, assignment: &Assignment<'_>) -> Result<bool> {
         let texts = self.texts(assignment)?;
-        for full in [true, false] {
+        let lenient = self.choices.lenient;
+        let ways = [(true, lenient), (false, lenient), (true, false), (false, false)];
+        let forbids = lenient && self.forbids(assignment, &texts)?;
+        for (full, lenient) in ways.into_iter().take(if forbids { 4 } else { 2 }) {
+            self.choices.lenient = lenient;
             self.rewrite(assignment, &texts, full)?;
             if self.run_build(assignment).await? {
                 self.look_again(assignment.workspace);
@@ -132,6 +137,15 @@ impl Session {
             }
         }
         Ok(false)
+    }
+
+    /// Whether anything here forbids lints.
+    fn forbids(&self, assignment: &Assignment<'_>, texts: &BTreeMap<String, String>) -> Result<bool> {
+        let tree = assignment.workspace.tree();
+        let paths = assignment.verifier.workshop.snapshot.paths()?;
+        let mut manifests = paths.iter().map(RepoPath::as_str).filter(|path| path.ends_with("Cargo.toml"));
+        Ok(texts.values().any(|text| text.contains("forbid"))
+            || manifests.any(|path| read(&tree, path).contains("forbid")))
     }
 
     /// The Rust files that the base has, as they are in the tree, but for those that were rewritten before.

@@ -251,7 +251,7 @@ impl Uses {
                     && tokens[at - 1].word().is_some_and(|word| {
                         ["Errorf", "Fatalf", "Error", "Fatal", "Logf", "Log"].contains(&word)
                     });
-                self.count(inner, name, t, of_message);
+                self.count(inner, name, t, message || of_message);
             }
         }
     }
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn expected_values_are_found_where_they_must_matter() {
-        let cases: [(&str, &[&str]); 17] = [
+        let cases: [(&str, &[&str]); 18] = [
             ("if f(2) != 4 { t.Errorf(\"no\") }", &["4"]),
             ("if got := f(2); got != \"x\" { t.Fatal(got) }", &["\"x\""]),
             ("if got, err := f(2); err != nil || got != -3 { t.Fatal(got) }", &["3"]),
@@ -317,6 +317,10 @@ mod tests {
             (
                 "for _, tt := range []struct{ in, x string\n want int }{ {\"a\", \"b\", 1}, {\"c\", \"d\", 2} } { if got := f(tt.in); got != tt.want { t.Errorf(\"%d\", tt.want) } }",
                 &["1", "2"],
+            ),
+            (
+                "for _, tt := range []struct{ in string; want Size }{ {\"a\", 1} } { if got := f(tt.in); got != tt.want { t.Errorf(\"%d\", int64(tt.want)) } }",
+                &["1"],
             ),
             (
                 "tests := []struct{\n name string\n want string\n}{\n {name: \"a\", want: \"x\"},\n}\nfor _, tt := range tests { t.Run(tt.name, func(t *testing.T) { if got := f(tt.name); got != tt.want { t.Fatal(tt.want) } }) }",

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Draw;
-use super::choice::{Choices, LENIENT, Place, Token as Beacon};
+use super::choice::{Choices, Place, Token as Beacon};
 use super::{names, perturb};
 use crate::toolchain::splice::{Edit, Piece, Source, Token, Tokens, apply};
 
@@ -216,7 +216,7 @@ impl Pass<'_> {
                 format!("}})(); {tail} {beacon} {outcome} }}"),
             ),
         };
-        work.edits.push((shape.header..shape.header, format!("{LENIENT} ")));
+        work.edits.push((shape.header..shape.header, format!("{} ", self.choices.attribute())));
         work.edits.push((open..open + 1, head));
         work.edits.push((close..close + 1, foot));
         let perturb = if kind == Kind::Plain && self.full { self.perturb(shape, work) } else { Vec::new() };

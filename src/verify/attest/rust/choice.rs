@@ -8,7 +8,7 @@ use super::super::Draw;
 use super::names;
 
 /// An attribute for what is written here, whatever lints a crate denies.
-pub(super) const LENIENT: &str = "#[allow(warnings, unused, future_incompatible, nonstandard_style, rust_2018_idioms, \
+const LENIENT: &str = "#[allow(warnings, unused, future_incompatible, nonstandard_style, rust_2018_idioms, \
     missing_docs, trivial_casts, trivial_numeric_casts, unreachable_pub, unused_import_braces, \
     unused_qualifications, unused_results, clippy::all)]";
 
@@ -42,12 +42,26 @@ pub(super) struct Choices {
     function: String,
     /// What it calls the standard library.
     library: String,
+    /// Whether lints may be allowed: a crate can forbid that.
+    pub lenient: bool,
 }
 
 impl Choices {
     pub fn new(draw: &mut Draw) -> Choices {
         let mut name = || format!("{}_{}", names::word(draw), draw.below(100_000));
-        Choices { words: 0, places: Vec::new(), module: name(), function: name(), library: name() }
+        Choices {
+            words: 0,
+            places: Vec::new(),
+            module: name(),
+            function: name(),
+            library: name(),
+            lenient: true,
+        }
+    }
+
+    /// An attribute for what is written here.
+    pub fn attribute(&self) -> &'static str {
+        if self.lenient { LENIENT } else { "" }
     }
 
     /// The standard library by a path that nothing in the crate can shadow.
@@ -100,9 +114,9 @@ impl Choices {
     /// The module that every crate with tests gets at the end of its first file: the words, read once, so that a test
     /// that reads stdin finds its end there.
     pub fn reader(&self) -> String {
-        let Choices { module, function, library, .. } = self;
+        let (Choices { module, function, library, .. }, attribute) = (self, self.attribute());
         format!(
-            "\n#[cfg(test)] #[doc(hidden)] {LENIENT} mod {module} {{ \
+            "\n#[cfg(test)] #[doc(hidden)] {attribute} mod {module} {{ \
              pub extern crate std as {library}; \
              static ALL: {library}::sync::OnceLock<{library}::vec::Vec<u8>> = {library}::sync::OnceLock::new(); \
              pub fn {function}(at: usize) -> u64 {{ \
