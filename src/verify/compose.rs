@@ -236,7 +236,7 @@ impl Verifier {
         let mut left = names;
         if !left.is_empty() {
             self.product(candidate, protected, &mut |path, text| {
-                left.forget(&renames::standing(path, text))
+                left.forget(&renames::standing(path, text));
             })?;
         }
         Ok(left)

@@ -109,7 +109,7 @@ impl Renames {
 /// The words of a product file by which something may still be known. In Rust and Go, what comes behind a point is
 /// used and not defined, and is often somebody else's.
 pub(super) fn standing<'a>(path: &str, text: &'a str) -> Vec<&'a str> {
-    let used = path.ends_with(".rs") || path.ends_with(".go");
+    let used = matches!(path.rsplit_once('.'), Some((_, "rs" | "go")));
     let code = Code::read(path, text);
     let words = code.words().filter(|(before, _)| !(used && *before == Some('.')));
     words.map(|(_, word)| word).collect()
@@ -136,8 +136,11 @@ const NO_NAMES: [&str; 15] = [
     "Ok", "Err",
 ];
 
+/// Words that stand for one another, the old one first.
+type Pairs = Vec<(String, String)>;
+
 /// Lines of two masked texts that stand for one another and differ in words alone: their numbers, and the words.
-fn alike(old: &str, new: &str) -> Vec<(usize, usize, Vec<(String, String)>)> {
+fn alike(old: &str, new: &str) -> Vec<(usize, usize, Pairs)> {
     let (before, after): (Vec<&str>, Vec<&str>) =
         (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
     let mut found = Vec::new();
@@ -153,7 +156,7 @@ fn alike(old: &str, new: &str) -> Vec<(usize, usize, Vec<(String, String)>)> {
 }
 
 /// The words in which two lines differ, if they differ in nothing else.
-fn pairs(old: &str, new: &str) -> Option<Vec<(String, String)>> {
+fn pairs(old: &str, new: &str) -> Option<Pairs> {
     static TOKEN: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"[A-Za-z_$][\w$]*|\S").expect("a test compiles it"));
     let tokens =

@@ -127,7 +127,7 @@ impl Session {
         let texts = self.texts(assignment)?;
         let lenient = self.choices.lenient;
         let ways = [(true, lenient), (false, lenient), (true, false), (false, false)];
-        let forbids = lenient && self.forbids(assignment, &texts)?;
+        let forbids = lenient && Self::forbids(assignment, &texts)?;
         for (full, lenient) in ways.into_iter().take(if forbids { 4 } else { 2 }) {
             self.choices.lenient = lenient;
             self.rewrite(assignment, &texts, full)?;
@@ -140,7 +140,7 @@ impl Session {
     }
 
     /// Whether anything here forbids lints.
-    fn forbids(&self, assignment: &Assignment<'_>, texts: &BTreeMap<String, String>) -> Result<bool> {
+    fn forbids(assignment: &Assignment<'_>, texts: &BTreeMap<String, String>) -> Result<bool> {
         let tree = assignment.workspace.tree();
         let paths = assignment.verifier.workshop.snapshot.paths()?;
         let mut manifests = paths.iter().map(RepoPath::as_str).filter(|path| path.ends_with("Cargo.toml"));
