@@ -174,6 +174,8 @@ def upload_artifact(job, step, given):
         },
         "actions/upload-artifact",
     )
+    if not inputs["path"]:
+        raise ActionError("Input required and not supplied: path")
     if re.search(r'[\r\n\\/":<>|*?]', inputs["name"]):
         raise ActionError(f"The artifact name is not valid: {inputs['name']}")
     files, root = _files(job, inputs["path"], _true(inputs["include-hidden-files"]))

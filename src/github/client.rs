@@ -297,7 +297,8 @@ fn now() -> i64 {
 /// What an answer means, after so many tries, at a time in seconds since 1970.
 fn next(status: u16, headers: &HeaderMap, text: &str, tries: u32, now: i64) -> Next {
     let header = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<i64>().ok();
-    let seconds = |n: i64| Duration::from_secs(n.clamp(0, 86_400).unsigned_abs());
+    // Never none: patience runs out of waits alone.
+    let seconds = |n: i64| Duration::from_secs(n.clamp(1, 86_400).unsigned_abs());
     match status {
         200..=299 => Next::Take,
         403 | 429 => {
@@ -311,7 +312,10 @@ fn next(status: u16, headers: &HeaderMap, text: &str, tries: u32, now: i64) -> N
                 let reset = header("x-ratelimit-reset").unwrap_or(now + 60);
                 let at =
                     jiff::Timestamp::from_second(reset).map_or(String::new(), |at| format!(" until {at}"));
-                return Next::Again(seconds(reset - now + 1), format!("GitHub's rate limit is used up{at}"));
+                return Next::Again(
+                    seconds(reset.saturating_sub(now).saturating_add(1)),
+                    format!("GitHub's rate limit is used up{at}"),
+                );
             }
             if status == 429 || text.contains("secondary rate limit") {
                 return Next::Again(SECONDARY, "GitHub asks to slow down (secondary rate limit)".to_owned());
@@ -407,6 +411,9 @@ mod tests {
             11_000
         );
         assert_eq!(seconds(check(429, &[("retry-after", "7")], "", 1)), 7000);
+        assert_eq!(seconds(check(429, &[("retry-after", "0")], "", 1)), 1000);
+        let past = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "900")];
+        assert_eq!(seconds(check(403, &past, "", 1)), 1000);
         assert_eq!(
             seconds(check(403, &[], "{\"message\":\"You have exceeded a secondary rate limit\"}", 1)),
             60_000

@@ -33,7 +33,7 @@ pub struct Occasion {
     pub message: String,
     /// What the issue says.
     pub statement: Option<String>,
-    /// Why whoever set it off may not, once that is known.
+    /// Why whoever set it off may not, once GitHub was asked.
     pub barred: Option<String>,
 }
 
@@ -88,6 +88,13 @@ pub struct Rules {
     pub command: String,
     /// Who may; empty for all.
     pub actors: BTreeSet<String>,
+}
+
+impl Rules {
+    /// Whether somebody is among those who are allowed by name.
+    pub fn lists(&self, actor: &str) -> bool {
+        self.actors.iter().any(|listed| same(listed, actor))
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -149,6 +156,16 @@ pub struct Permission {
 pub struct Repository {
     /// `owner/name`.
     pub full_name: String,
+    /// Where the API has it; what a workflow's pull requests say instead of the name.
+    pub url: String,
+}
+
+impl Repository {
+    /// Whether it is this one, as far as its address tells.
+    fn may_be(&self, name: &str) -> bool {
+        let end = format!("/repos/{name}").to_ascii_lowercase();
+        self.url.is_empty() || self.url.to_ascii_lowercase().ends_with(&end)
+    }
 }
 
 /// An issue, as payloads and the API tell it.
@@ -283,6 +300,19 @@ impl Occasion {
         self.labels.extend(pull.labels.iter().map(|label| label.name.clone()));
     }
 
+    /// Takes in the pull request of a run on a branch of this repository, if it is that branch's. The run was about a
+    /// commit that may be the last one no more.
+    pub fn about_run(&mut self, pull: Option<&Pull>, repository: &str) {
+        let (head, branch) = (self.head.take(), self.branch.take());
+        let here = |end: &End| end.repo.as_ref().is_some_and(|repo| repo.full_name == repository);
+        let ours = |pull: &&Pull| here(&pull.head) && Some(&pull.head.branch) == branch.as_ref();
+        self.pull = None;
+        if let Some(pull) = pull.filter(ours) {
+            self.about(pull, repository);
+        }
+        (self.head, self.branch) = (head, branch);
+    }
+
     /// Where people talk about it.
     pub fn place(&self) -> Option<u64> {
         self.pull.or(self.issue)
@@ -292,7 +322,9 @@ impl Occasion {
         self.head = Some(run.head_sha);
         self.branch = run.head_branch;
         self.fork = run.head_repository.is_none_or(|head| head.full_name != repository);
-        self.pull = run.pull_requests.first().map(|pull| pull.number);
+        // Among them are pull requests from here into forks, whose numbers are theirs.
+        let ours = |pull: &&Pull| pull.base.repo.as_ref().is_none_or(|base| base.may_be(repository));
+        self.pull = run.pull_requests.iter().find(ours).map(|pull| pull.number);
         self.message = run.head_commit.map(|commit| commit.message).unwrap_or_default();
         if let Some(actor) = run.triggering_actor {
             self.actor = actor.login;
@@ -324,10 +356,10 @@ pub fn refused(occasion: &Occasion, rules: &Rules) -> Option<String> {
     if own(&occasion.message) {
         return Some("the commit is one of regreen's own".to_owned());
     }
-    if occasion.labels.contains(&rules.opt_out) {
+    if occasion.labels.iter().any(|label| same(label, &rules.opt_out)) {
         return Some(format!("the label {} is set", rules.opt_out));
     }
-    let listed = rules.actors.contains(&occasion.actor);
+    let listed = rules.lists(&occasion.actor);
     if !rules.actors.is_empty() && !listed {
         return Some(format!("{} is not among the allowed actors", occasion.actor));
     }
@@ -343,7 +375,7 @@ pub fn refused(occasion: &Occasion, rules: &Rules) -> Option<String> {
             (conclusion != "failure").then(|| format!("the workflow did not fail: {conclusion}"))
         }
         Trigger::Label(name) => {
-            (*name != rules.label).then(|| format!("the label is {name}, not {}", rules.label))
+            (!same(name, &rules.label)).then(|| format!("the label is {name}, not {}", rules.label))
         }
         Trigger::Comment { body, .. } if body.split_whitespace().next() != Some(&rules.command) => {
             Some(format!("the comment does not begin with {}", rules.command))
@@ -357,9 +389,18 @@ pub fn refused(occasion: &Occasion, rules: &Rules) -> Option<String> {
     }
 }
 
-/// Whether a commit with this message is regreen's own.
+/// Whether two labels or users are the same to GitHub, which does not tell their letters' case apart.
+pub fn same(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// Whether a commit with this message is regreen's own. A squash that took one in has the trailer as well, and more
+/// in its title or below.
 pub fn own(message: &str) -> bool {
-    message.lines().any(|line| line.starts_with(TRAILER))
+    let mut lines = message.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let title = lines.next().unwrap_or_default();
+    let last = lines.next_back().unwrap_or_default();
+    title.starts_with("Make ") && title.ends_with(" pass") && last.starts_with(TRAILER)
 }
 
 /// Why a head with so many attempts gets no further one, if so.
@@ -438,10 +479,12 @@ mod tests {
         check("pull_request", pull("opened", "o/r", "f", "no-regreen"), Some("no-regreen"));
         check("pull_request", pull("closed", "o/r", "f", ""), Some("closed"));
         check("pull_request", pull("labeled", "o/r", "f", "regreen"), None);
+        check("pull_request", pull("labeled", "o/r", "f", "Regreen"), None);
+        check("pull_request", pull("opened", "o/r", "f", "No-Regreen"), Some("no-regreen"));
         check("pull_request", pull("labeled", "o/r", "f", "bug"), Some("bug"));
         check(
             "push",
-            serde_json::json!({"head_commit": {"message": "Fix\n\nRegreen-Signature: x"}}),
+            serde_json::json!({"head_commit": {"message": "Make a pass\n\nRegreen-Signature: x"}}),
             Some("own"),
         );
         check("push", serde_json::json!({"deleted": true}), Some("deleted"));
@@ -452,7 +495,41 @@ mod tests {
         let few = Rules { actors: ["ann".to_owned()].into(), ..rules() };
         let bob = Occasion { actor: "bob".to_owned(), ..Occasion::default() };
         assert!(refused(&bob, &few).unwrap().contains("bob"));
+        assert!(few.lists("Ann"));
         assert!(exhausted(2).is_none() && exhausted(3).is_some());
+    }
+
+    #[test]
+    fn a_run_is_about_a_pull_request_of_its_own_branch_and_repository() {
+        let base =
+            |name: &str| serde_json::json!({"repo": {"url": format!("https://api.github.com/repos/{name}")}});
+        let run = serde_json::json!({"workflow_run": {"conclusion": "failure", "head_sha": "def", "head_branch": "f",
+            "head_repository": {"full_name": "o/r"},
+            "pull_requests": [{"number": 9, "base": base("mallory/r")}, {"number": 4, "base": base("O/r")}]}});
+        let run = check("workflow_run", run, None);
+        assert_eq!(run.pull, Some(4));
+        let found = |name: &str, branch: &str| {
+            let mut run = run.clone();
+            let repo = Repository { full_name: name.to_owned(), ..Repository::default() };
+            let head = End { sha: "new".to_owned(), branch: branch.to_owned(), repo: Some(repo) };
+            run.about_run(Some(&Pull { number: 4, head, ..Pull::default() }), "o/r");
+            (run.pull, run.head.unwrap(), run.branch.unwrap(), run.fork)
+        };
+        assert_eq!(found("o/r", "f"), (Some(4), "def".to_owned(), "f".to_owned(), false));
+        for (name, branch) in [("o/r", "other"), ("mallory/r", "f")] {
+            assert_eq!(found(name, branch), (None, "def".to_owned(), "f".to_owned(), false));
+        }
+    }
+
+    #[test]
+    fn a_squash_that_took_a_fix_in_is_not_regreens_own() {
+        let fix =
+            "Make test_a and 2 more tests pass\n\nVerified by regreen 1: x.\n\nRegreen-Signature: abc\n";
+        assert!(own(fix));
+        assert!(!own(&fix.replacen(" pass", " pass (#12)", 1)));
+        assert!(!own(&format!("{fix}\nCo-authored-by: Ann <ann@example.org>\n")));
+        assert!(!own(&format!("Add a feature (#9)\n\n* Begin\n\n* {fix}")));
+        assert!(!own("Make a pass") && !own("") && !own("Regreen-Signature: abc"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::{Client, refused, segment, unclear};
-use super::event::{Occasion, Pull, Trigger};
+use super::event::{Occasion, Pull, Trigger, same};
 use super::words::{self, Tale};
 use super::{CHECK, Ending, LABEL, MARK, Mode, Secrets, Told, event};
 use crate::patch::{FileKind, Patch, RepoPath};
@@ -23,6 +23,9 @@ const ANNOTATIONS: usize = 50;
 /// Tries where it is not clear whether something was made.
 const TRIES: u32 = 4;
 
+/// Why a branch of a fix is left alone.
+const WORKED: &str = "Somebody has worked on the branch of the fix: it is left as it is.";
+
 /// A patch with what was proven of it.
 #[derive(Debug)]
 pub struct Proof {
@@ -33,7 +36,7 @@ pub struct Proof {
 }
 
 /// What is to be published, where and how far.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Publication<'a> {
     /// Why the action was started; head and branch are known.
     pub occasion: &'a Occasion,
@@ -199,6 +202,17 @@ pub async fn message(client: &Client, sha: &str) -> Result<String> {
     Ok(client.get::<Commit>(&format!("/git/commits/{}", segment(sha))).await?.message)
 }
 
+/// Whether there is such a branch.
+pub async fn is_branch(client: &Client, name: &str) -> Result<bool> {
+    Ok(!name.is_empty() && tip(client, name).await?.is_some())
+}
+
+/// The commit that a branch holds.
+async fn tip(client: &Client, branch: &str) -> Result<Option<String>> {
+    let reference = client.find::<Reference>(&format!("/git/ref/heads/{}", segment(branch))).await?;
+    Ok(reference.map(|reference| reference.object.sha))
+}
+
 /// Writes what the mode allows.
 pub async fn publish(client: &Client, of: &Publication<'_>) -> Result<Published> {
     let mut done = Published::default();
@@ -206,8 +220,18 @@ pub async fn publish(client: &Client, of: &Publication<'_>) -> Result<Published>
         return Ok(done);
     }
     if let Some(proof) = of.proof {
-        check_proof(of, proof)?;
-        check_base(client, of, proof).await?;
+        let checked = match check_proof(of, proof) {
+            Ok(()) => check_base(client, of, proof).await,
+            wrong => wrong,
+        };
+        if let Err(wrong) = checked {
+            // What was found was paid for: as an attempt it counts all the same.
+            let told =
+                Told { outcome: Ending::Inconclusive, reason: format!("{wrong:#}"), ..of.told.clone() };
+            let of = &Publication { told: &told, proof: None, ..*of };
+            drop(check_run(client, of, &tale(of, &done)).await);
+            return Err(wrong);
+        }
     }
     check_run(client, of, &tale(of, &done)).await?;
     if let Some(proof) = of.proof {
@@ -313,9 +337,7 @@ async fn commit_on_branch(
 ) -> Result<()> {
     let branch = of.occasion.branch.as_deref().context("the event is about no branch")?;
     let head = head(of)?;
-    let reference = format!("/git/ref/heads/{}", segment(branch));
-    let now = client.find::<Reference>(&reference).await?.map(|reference| reference.object.sha);
-    if now.as_deref() != Some(head) {
+    if tip(client, branch).await?.as_deref() != Some(head) {
         done.notes.push("The branch has moved since: nothing was committed.".to_owned());
         return Ok(());
     }
@@ -356,8 +378,7 @@ async fn pull_request(
         ));
         return Ok(());
     }
-    let there = client.find::<Reference>(&format!("/git/ref/heads/{}", segment(&branch))).await?;
-    let there = there.map(|there| there.object.sha);
+    let there = tip(client, &branch).await?;
     if let Some(why) = hands_off(client, of, open, there.as_deref()).await? {
         done.notes.push(why.to_owned());
         done.pull = open.map(|one| (one.pull.number, one.pull.html_url.clone()));
@@ -375,13 +396,15 @@ async fn pull_request(
     let text = words::pull_request(&tale(of, done), &commit, there.as_deref().unwrap_or("none"))?;
     // Whoever cancels the job from here on gets the pull request, or no branch.
     let _held = client.hold();
+    if tip(client, &branch).await? != there {
+        // It was pushed to while the commit was made.
+        done.notes.push(WORKED.to_owned());
+        done.pull = open.map(|one| (one.pull.number, one.pull.html_url.clone()));
+        return Ok(());
+    }
     if let Some(open) = open {
-        // The text names the commit before and the one after: whichever the branch holds is known as regreen's. The
-        // title stays as it is: somebody may have found a better one.
-        let path = format!("/pulls/{}", open.pull.number);
-        let pull: Made = client.put(Method::PATCH, &path, &json!({"body": text})).await?;
-        place(client, &branch, &commit, there.as_deref()).await?;
-        done.pull = Some((pull.number, pull.html_url));
+        update(client, open, &text, (&branch, &commit, there.as_deref())).await?;
+        done.pull = Some((open.pull.number, open.pull.html_url.clone()));
         return Ok(());
     }
     let made = place(client, &branch, &commit, there.as_deref()).await?;
@@ -407,6 +430,36 @@ async fn pull_request(
     Ok(())
 }
 
+/// Gives an open pull request another text, and its branch another commit.
+async fn update(
+    client: &Client,
+    open: &Listed,
+    text: &str,
+    (branch, commit, there): (&str, &str, Option<&str>),
+) -> Result<()> {
+    // The text names the commit before and the one after: whichever the branch holds is known as regreen's. The title
+    // stays as it is: somebody may have found a better one.
+    let path = format!("/pulls/{}", open.pull.number);
+    client.put::<Made>(Method::PATCH, &path, &json!({"body": text})).await?;
+    let Err(error) = place(client, branch, commit, there).await else { return Ok(()) };
+    match tip(client, branch).await {
+        // It was moved without an answer.
+        Ok(now) if now.as_deref() == Some(commit) => Ok(()),
+        Ok(_) => {
+            // A rule forbids it, say: the text must not tell of another patch than the one that is there.
+            let before = json!({"body": open.pull.body.as_deref().unwrap_or_default()});
+            match client.put::<Made>(Method::PATCH, &path, &before).await {
+                Ok(_) => Err(error),
+                Err(why) => Err(anyhow!(
+                    "{error:#}; and #{} is left with the text of a patch that is not there: {why:#}",
+                    open.pull.number
+                )),
+            }
+        }
+        Err(_) => Err(error),
+    }
+}
+
 /// The pull requests of a branch, newest first.
 async fn pulls(client: &Client, branch: &str) -> Result<Vec<Listed>> {
     let owner = client.repository.split('/').next().unwrap_or_default();
@@ -430,9 +483,8 @@ async fn hands_off(
     open: Option<&Listed>,
     there: Option<&str>,
 ) -> Result<Option<&'static str>> {
-    let worked = "Somebody has worked on the branch of the fix: it is left as it is.";
     if let Some(open) = open {
-        if open.pull.labels.iter().any(|label| label.name == of.opt_out) {
+        if open.pull.labels.iter().any(|label| same(&label.name, of.opt_out)) {
             return Ok(Some(
                 "The label on the pull request of the fix keeps regreen away: it is left as it is.",
             ));
@@ -443,12 +495,12 @@ async fn hands_off(
             mark.split(' ')
                 .any(|word| word.strip_prefix("commit=").or_else(|| word.strip_prefix("was=")) == Some(sha))
         });
-        return Ok((!mark.starts_with(MARK) || !known).then_some(worked));
+        return Ok((!mark.starts_with(MARK) || !known).then_some(WORKED));
     }
     let Some(there) = there else { return Ok(None) };
     let message = message(client, there).await?;
     let own = event::own(&message) && message.contains(&of.told.signature);
-    Ok((!own).then_some(worked))
+    Ok((!own).then_some(WORKED))
 }
 
 /// Whether a branch holds a commit already, so that nothing comes along with a pull request but the patch.
@@ -476,8 +528,7 @@ async fn place(client: &Client, branch: &str, commit: &str, there: Option<&str>)
         Ok(_) => Ok(true),
         // An earlier try may have been carried out without an answer.
         Err(error) if refused(&error) == Some(422) => {
-            let now = client.find::<Reference>(&format!("/git/ref/heads/{}", segment(branch))).await?;
-            if now.is_some_and(|now| now.object.sha == commit) { Ok(false) } else { Err(error) }
+            if tip(client, branch).await?.as_deref() == Some(commit) { Ok(false) } else { Err(error) }
         }
         Err(error) => Err(error),
     }

@@ -155,7 +155,8 @@ pub fn commit_message(tale: &Tale<'_>) -> String {
     )
 }
 
-/// The title of pull request and commit: `Make test_wrap and 2 more tests pass`.
+/// The title of pull request and commit: `Make test_wrap and 2 more tests pass`. Its first and its last word are what
+/// [`super::event::own`] looks for.
 pub fn title(tale: &Tale<'_>) -> String {
     match tale.receipt.map(|receipt| &receipt.verdict) {
         Some(Verdict::Green(evidence)) => title_of(&evidence.fixed, tale.secrets),

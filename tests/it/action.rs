@@ -320,8 +320,21 @@ fn a_red_push_gets_a_pull_request_and_the_next_one_updates_it() {
     assert_eq!(place.file(&fixed, "add.sh"), ADD.replace('-', "+"));
     assert_eq!(place.tip("main").unwrap(), first, "the branch that went red is not touched");
 
+    place.check_out(&fixed);
+    let own = place.run("solve", ("push", &push(&fixed)), &fixed, &[]);
+    assert!(own.outputs["reason"].contains("own"), "{:?}", own.outputs);
+
     let second = place.commit("main", &[("README", "words\n")], "Words\n");
     place.check_out(&second);
+    // Where a rule forbids the branch to move, the text stays that of the patch which is there.
+    let rule = Fault { on: "PATCH /git/refs".to_owned(), status: Some(422), ..Fault::default() };
+    place.server.fault(rule);
+    place.fails("all", ("push", &push(&second)), &second, &[], 70, "422");
+    place.server.mend();
+    assert_eq!(
+        (place.tip(&branch).unwrap(), place.pulls()[0]["body"].as_str().unwrap()),
+        (fixed.clone(), body)
+    );
     let again = place.run("all", ("push", &push(&second)), &second, &[]);
     assert_eq!(again.outputs["pull-request-number"], done.outputs["pull-request-number"]);
     assert_eq!((place.pulls().len(), place.branches().len()), (1, 1));
@@ -462,6 +475,15 @@ fn guards_forbid_what_must_not_be_done() {
     let run = json!({"workflow_run": {"conclusion": "failure", "head_sha": head, "head_branch": "main",
         "head_repository": {"full_name": "o/r"}, "pull_requests": [{"number": 9}]}});
     skipped(("workflow_run", &run), &head, &[], "no-regreen");
+    // A fork's pull request has the same number, or there is none.
+    for (pulls, branch) in
+        [(json!([{"number": 9}]), "v1.0"), (json!([{"number": 404}]), "gh-readonly-queue/main/pr-1")]
+    {
+        let mut run = run.clone();
+        run["workflow_run"]["head_branch"] = json!(branch);
+        run["workflow_run"]["pull_requests"] = pulls;
+        skipped(("workflow_run", &run), &head, &[], "is no branch (any more)");
+    }
     // Three attempts were made.
     for n in 0..3 {
         place.server.control(
@@ -472,7 +494,7 @@ fn guards_forbid_what_must_not_be_done() {
     }
     skipped(("push", &push(&head)), &head, &[], "3 attempts");
     // A commit of its own, whatever the event says.
-    let own = place.commit("main", &[("a", "b")], "Fix\n\nRegreen-Signature: abc\n");
+    let own = place.commit("main", &[("a", "b")], "Make a pass\n\nRegreen-Signature: abc\n");
     place.check_out(&own);
     skipped(("push", &push(&own)), &own, &[], "own");
     // Another commit than the event's is checked out.
@@ -498,6 +520,31 @@ fn a_member_asks_by_comment_and_the_commit_is_looked_up() {
     let [made] = &place.pulls()[..] else { panic!("{}", done.said) };
     assert_eq!(made["base"]["ref"], "feature");
     assert!(place.comments()[0].contains("a verified fix is in #"), "{:?}", place.comments());
+}
+
+#[test]
+fn who_asks_hears_that_nothing_is_red_and_a_label_that_came_later_counts() {
+    let place = Place::new(&[("add.sh", &ADD.replace('-', "+")), ("test.sh", TEST)], &[RIGHT]);
+    let head = place.tip("main").unwrap();
+    let issue = json!({"number": 3, "title": "T", "body": "B", "labels": []});
+    place.server.control("POST", "/_issues", &issue);
+    let event = json!({"action": "labeled", "label": {"name": "Regreen"}, "sender": {"login": "bob"}, "issue": issue});
+    let event = ("issues", &event);
+    place.check_out(&head);
+    let done = place.run("solve", event, &head, &[]);
+    assert_eq!(done.outputs["outcome"], "skipped", "{}", done.said);
+    let labels = |labels: &[&str]| {
+        let issue = json!({"number": 3, "title": "T", "body": "B", "labels": labels});
+        place.server.control("POST", "/_issues", &issue);
+    };
+    labels(&["No-Regreen"]);
+    let done = place.run("publish", event, &head, &[]);
+    assert!(done.said.contains("Nothing is published: the label no-regreen"), "{}", done.said);
+    assert!(place.server.written().is_empty());
+    labels(&[]);
+    place.run("publish", event, &head, &[]);
+    let [comment] = &place.comments()[..] else { panic!("{:?}", place.comments()) };
+    assert!(comment.contains("nothing was to be done"), "{comment}");
 }
 
 #[test]
@@ -565,6 +612,17 @@ fn only_what_was_verified_is_published() {
     let base = forged(&|receipt| receipt["base_tree"] = json!("0".repeat(40)));
     place.fails("publish", event, &head, &borrowed(&base), 70, "has moved");
     assert!(place.branches().is_empty() && place.pulls().is_empty());
+    // Each of these is an attempt, of which a job has one.
+    let checks = |place: &Place| place.state()["checks"].clone();
+    assert_eq!(checks(&place).as_array().unwrap().len(), 1);
+    for (n, refused) in [&base, &other].into_iter().enumerate() {
+        fs::write(folder.join("receipt.json"), &receipt).unwrap();
+        let run = (n + 1).to_string();
+        let job = [borrowed(refused), vec![("GITHUB_RUN_ID", run.as_str())]].concat();
+        place.fails("publish", event, &head, &job, 70, "not what was verified");
+        let last = checks(&place)[n + 1].take();
+        assert_eq!(last["output"]["title"], "Nothing could be proven", "{last}");
+    }
     // A level that is not reached is said, and nothing is published.
     fs::write(folder.join("receipt.json"), &receipt).unwrap();
     let level = [borrowed(&hashes), vec![("REGREEN_INPUT_LEVEL", "L4")]].concat();
@@ -617,6 +675,23 @@ fn what_people_did_to_the_pull_request_of_a_fix_stays() {
     assert!(done.said.contains("keeps regreen away"), "{}", done.said);
     assert!(place.pulls()[0]["body"].as_str().unwrap().ends_with("\nold"));
     assert_eq!(place.tip(branch), tip);
+    // Somebody pushes while the commit is made.
+    theirs(&[]);
+    let slow = Fault { on: "POST /git/commits".to_owned(), delay_ms: 1000, after: true, ..Fault::default() };
+    place.server.fault(slow);
+    let seen = place.server.asked().len();
+    let (pushed, done) = std::thread::scope(|scope| {
+        let job = scope.spawn(|| place.run("publish", event, &head, &hashes));
+        let met = |one: &String| one.starts_with("POST ") && one.ends_with("/git/commits");
+        while !place.server.asked()[seen..].iter().any(met) {
+            assert!(!job.is_finished(), "no commit was made");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        (place.commit(branch, &[("add.sh", "echo 5\n")], "Mine\n"), job.join().unwrap())
+    });
+    assert!(done.said.contains("Somebody has worked on the branch"), "{}", done.said);
+    assert_eq!(place.tip(branch), Some(pushed));
+    assert!(place.pulls()[0]["body"].as_str().unwrap().ends_with("\nold"));
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -62,7 +62,7 @@ fn every_action_that_is_not_ours_is_pinned_by_its_commit() {
             let (commit, version) = rest.split_once(" # ").unwrap();
             let pinned = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
             assert!(
-                name == "OWNER/regreen" || (pinned && version.starts_with('v')),
+                name == "SOMEBODY/regreen" || (pinned && version.starts_with('v')),
                 "{}: {line}",
                 file.display()
             );
@@ -135,6 +135,29 @@ fn the_ready_workflows_make_one_pull_request_of_one_failure_whoever_starts_them(
         let log = fs::read_to_string(folder.path().join(format!("py-unittest-wrap/run-{run}.log"))).unwrap();
         assert!(!log.contains("Unexpected input"), "{log}");
     }
+}
+
+#[test]
+fn people_are_told_why_a_patch_that_was_found_is_refused() {
+    if !runs_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("py-unittest-wrap/shop.git"), 0);
+    // Where the patch is judged it does something else than where it was made.
+    let other = "diff --git a/NOTES b/NOTES\nnew file mode 100644\n--- /dev/null\n+++ b/NOTES\n@@ -0,0 +1 @@\n+words\n";
+    let program = folder.path().join("regreen");
+    let place = "\"$RUNNER_TEMP/regreen/fix.patch\"";
+    let judge = format!("if [ \"$2\" = verify ]; then printf '{}' > {place}; fi", other.replace('\n', "\\n"));
+    script(&program, &format!("{judge}\nexec '{}' \"$@\"", binary().display()));
+    let mut command = Command::new(root().join("scripts/try-action"));
+    command.args(["py-unittest-wrap", "--workflow", "regreen.yml", "--api-url", &server.url, "--out"]);
+    let done = command.arg(folder.path()).arg("--regreen").arg(&program).output().unwrap();
+    let said = String::from_utf8(done.stderr).unwrap();
+    // All three jobs did theirs.
+    assert!(said.contains("0 pull requests and 1 comments after regreen.yml"), "{said}");
+    let comment = fs::read_to_string(folder.path().join("py-unittest-wrap/comment-1.md")).unwrap();
+    assert!(comment.contains("no fix was found") && comment.contains("red"), "{comment}");
 }
 
 /// A folder that is served as releases, a stand-in for cargo, and what the installer is told.

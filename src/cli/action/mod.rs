@@ -131,6 +131,7 @@ impl<'a> Job<'a> {
         let judged = if told.outcome.passes() { Some(self.judge(&told.head_sha)?) } else { None };
         if let Some(judged) = &judged {
             self.take_in(&mut told, judged);
+            self.output_receipt()?;
             self.output_judged(judged)?;
             self.outputs(&[("evidence", &verify::evidence(&judged.receipt))])?;
         }

@@ -7,7 +7,8 @@ use super::super::Exit;
 use super::Job;
 use super::passing::{LARGEST, PATCH, RECEIPT, sha256};
 use super::verify::Judged;
-use crate::github::event::{self, Pull};
+use crate::github::client::Client;
+use crate::github::event::{self, Issue, Pull};
 use crate::github::publish::{self, Proof, Publication, Published};
 use crate::github::{Ending, Mode, Told};
 use crate::verify::{Receipt, given};
@@ -22,11 +23,17 @@ impl Job<'_> {
         }
         let mut told = self.merged(told);
         let judged = match &self.with.hashes {
-            Some((patch, receipt)) if told.outcome.passes() => Some(self.trusted(patch, receipt)?),
+            Some((patch, receipt)) if told.outcome.passes() => Some(self.trusted(patch, receipt)),
             _ => None,
+        };
+        let (judged, wrong) = match judged.transpose() {
+            Ok(judged) => (judged, None),
+            Err(error) => (None, Some(error)),
         };
         if let Some(judged) = &judged {
             self.take_in(&mut told, judged);
+        } else if let Some(wrong) = &wrong {
+            (told.outcome, told.reason) = (Ending::Inconclusive, format!("{wrong:#}"));
         } else if told.outcome.passes() {
             (told.outcome, told.reason) = self.unverified();
         }
@@ -35,7 +42,8 @@ impl Job<'_> {
         let brief =
             Told { outcome: told.outcome, reason: told.reason.clone(), ..self.untold(&told.head_sha) };
         self.summary(&brief, None, "", &published)?;
-        Ok(self.exit(&told))
+        // People were told of it, and as an attempt it counts.
+        wrong.map_or_else(|| Ok(self.exit(&told)), Err)
     }
 
     /// Takes in what was judged: how it ended, and which failure it is. What the solving step said of that is not believed.
@@ -112,12 +120,7 @@ impl Job<'_> {
             Published::default()
         } else {
             self.block_on(async |job, client| {
-                // Labels may have been set since.
-                if let Some(number) = job.occasion.pull
-                    && let Some(pull) = client.find::<Pull>(&format!("/pulls/{number}")).await?
-                {
-                    job.occasion.labels.extend(pull.labels.into_iter().map(|label| label.name));
-                }
+                job.labels_anew(client).await?;
                 if let Some(why) = event::refused(&job.occasion, &job.with.rules) {
                     job.console.line(&format!("Nothing is published: {why}."));
                     return Ok(Published::default());
@@ -153,6 +156,21 @@ impl Job<'_> {
             self.console.line(&format!("Pull request: {url}"));
         }
         Ok(published)
+    }
+
+    /// Takes in labels that may have been set since the occasion was looked at.
+    async fn labels_anew(&mut self, client: &Client) -> Result<()> {
+        let mut labels = Vec::new();
+        if let Some(number) = self.occasion.pull {
+            let pull = client.find::<Pull>(&format!("/pulls/{number}")).await?;
+            labels.extend(pull.map(|pull| pull.labels));
+        }
+        for number in self.occasion.issue.into_iter().chain(self.with.issue) {
+            let issue = client.find::<Issue>(&format!("/issues/{number}")).await?;
+            labels.extend(issue.map(|issue| issue.labels));
+        }
+        self.occasion.labels.extend(labels.into_iter().flatten().map(|label| label.name));
+        Ok(())
     }
 
     /// What is told, without secrets.

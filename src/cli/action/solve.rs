@@ -32,13 +32,32 @@ impl Job<'_> {
             return Ok(self.skipped("the commit is one of regreen's own".to_owned()));
         }
         if !self.occasion.fork && self.with.mode > Mode::Report {
-            let attempts = self.block_on(async |_, client| publish::attempts(client, &head).await)?;
-            if let Some(why) = event::exhausted(attempts) {
+            let why = self.block_on(async |job, client| job.in_vain(client, &head).await)?;
+            if let Some(why) = why {
                 return Ok(self.skipped(why));
             }
         }
         let statement = self.with.statement.clone().or(self.occasion.statement.clone());
         self.fix(&head, statement)
+    }
+
+    /// Why a patch would be of no use, if so: nothing is to be spent on it then.
+    async fn in_vain(&self, client: &Client, head: &str) -> Result<Option<String>> {
+        let needs_branch = match self.with.mode {
+            Mode::Report | Mode::Patch => false,
+            Mode::Commit => true,
+            Mode::PullRequest => self.with.base_branch.is_none(),
+        };
+        // A workflow's run tells a tag as it tells a branch, and a merge queue's branch is gone when it ends.
+        if needs_branch && matches!(self.occasion.trigger, Trigger::Workflow(_)) {
+            let branch = self.occasion.branch.as_deref().unwrap_or_default();
+            if !publish::is_branch(client, branch).await? {
+                return Ok(Some(format!(
+                    "{branch:?} is no branch (any more), and so a fix could go nowhere"
+                )));
+            }
+        }
+        Ok(event::exhausted(publish::attempts(client, head).await?))
     }
 
     /// Runs the loop on a commit.
@@ -137,15 +156,16 @@ impl Job<'_> {
     async fn look_up(&mut self, client: &Client) -> Result<()> {
         let unknown = self.occasion.head.is_none() || matches!(self.occasion.trigger, Trigger::Workflow(_));
         if let (Some(number), true, false) = (self.occasion.pull, unknown, self.occasion.fork) {
-            let pull: Pull = client.get(&format!("/pulls/{number}")).await?;
-            let (head, branch) = (self.occasion.head.take(), self.occasion.branch.take());
-            self.occasion.about(&pull, &client.repository);
-            // A workflow was about a commit that may be the last one no more.
-            self.occasion.head = head.or(self.occasion.head.take());
-            self.occasion.branch = branch.or(self.occasion.branch.take());
+            let path = format!("/pulls/{number}");
+            if matches!(self.occasion.trigger, Trigger::Workflow(_)) {
+                let pull = client.find::<Pull>(&path).await?;
+                self.occasion.about_run(pull.as_ref(), &client.repository);
+            } else {
+                self.occasion.about(&client.get(&path).await?, &client.repository);
+            }
         }
         let human = matches!(self.occasion.trigger, Trigger::Label(_) | Trigger::Comment { .. });
-        if human && !self.with.rules.actors.contains(&self.occasion.actor) {
+        if human && !self.with.rules.lists(&self.occasion.actor) {
             let path = format!("/collaborators/{}/permission", segment(&self.occasion.actor));
             let may: event::Permission = client.find(&path).await?.unwrap_or_default();
             if !["admin", "maintain", "write"].contains(&may.permission.as_str()) {

@@ -33,6 +33,7 @@ impl Job<'_> {
         }
         let (head, _) = self.checked_out()?;
         let judged = self.judge(&head)?;
+        self.output_receipt()?;
         let (outcome, mut reason) = self.weighed(&judged.receipt);
         match self.with.paths.refuse(&judged.receipt.patch) {
             Some(why) => reason = format!("{reason}; but {why}"),
@@ -94,13 +95,16 @@ impl Job<'_> {
         self.with.level.is_none_or(|asked| receipt.verdict.level().is_some_and(|level| level >= asked))
     }
 
+    /// Gives out where the receipt lies, whatever it says: who publishes tells people of a red one, too.
+    pub(super) fn output_receipt(&self) -> Result<()> {
+        self.outputs(&[("receipt-path", &self.with.out.join(RECEIPT).to_string_lossy())])
+    }
+
     /// Gives out the hashes without which nothing can be published.
     pub(super) fn output_judged(&self, judged: &Judged) -> Result<()> {
         let level = judged.receipt.verdict.level().map(|level| level.to_string()).unwrap_or_default();
-        let receipt = self.with.out.join(RECEIPT);
         self.outputs(&[
             ("level", &level),
-            ("receipt-path", &receipt.to_string_lossy()),
             ("patch-sha256", &judged.patch_sha256),
             ("receipt-sha256", &judged.receipt_sha256),
         ])
