@@ -379,7 +379,7 @@ async fn pull_request(
         return Ok(());
     }
     let there = tip(client, &branch).await?;
-    if let Some(why) = hands_off(client, of, open, there.as_deref()).await? {
+    if let Some(why) = hands_off(client, of, open.or(known.first()), there.as_deref()).await? {
         done.notes.push(why.to_owned());
         done.pull = open.map(|one| (one.pull.number, one.pull.html_url.clone()));
         return Ok(());
@@ -480,24 +480,31 @@ async fn none_open(client: &Client, branch: &str) -> bool {
 async fn hands_off(
     client: &Client,
     of: &Publication<'_>,
-    open: Option<&Listed>,
+    newest: Option<&Listed>,
     there: Option<&str>,
 ) -> Result<Option<&'static str>> {
-    if let Some(open) = open {
+    // A commit that somebody amended has the message still, and another name.
+    let marked = |one: &Listed| {
+        let mark = one.pull.body.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
+        let known = there.is_some_and(|sha| {
+            mark.split(' ')
+                .any(|word| word.strip_prefix("commit=").or_else(|| word.strip_prefix("was=")) == Some(sha))
+        });
+        mark.starts_with(MARK) && known
+    };
+    if let Some(open) = newest.filter(|one| one.state == "open") {
         if open.pull.labels.iter().any(|label| same(&label.name, of.opt_out)) {
             return Ok(Some(
                 "The label on the pull request of the fix keeps regreen away: it is left as it is.",
             ));
         }
-        // A commit that somebody amended has the message still, and another name.
-        let mark = open.pull.body.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
-        let known = there.is_some_and(|sha| {
-            mark.split(' ')
-                .any(|word| word.strip_prefix("commit=").or_else(|| word.strip_prefix("was=")) == Some(sha))
-        });
-        return Ok((!mark.starts_with(MARK) || !known).then_some(WORKED));
+        return Ok((!marked(open)).then_some(WORKED));
     }
     let Some(there) = there else { return Ok(None) };
+    // What the newest one had when it was closed; whatever else the branch holds came later.
+    if newest.is_some_and(|one| one.pull.head.sha == there && !marked(one)) {
+        return Ok(Some(WORKED));
+    }
     let message = message(client, there).await?;
     let own = event::own(&message) && message.contains(&of.told.signature);
     Ok((!own).then_some(WORKED))

@@ -692,6 +692,23 @@ fn what_people_did_to_the_pull_request_of_a_fix_stays() {
     assert!(done.said.contains("Somebody has worked on the branch"), "{}", done.said);
     assert_eq!(place.tip(branch), Some(pushed));
     assert!(place.pulls()[0]["body"].as_str().unwrap().ends_with("\nold"));
+    place.server.mend();
+    // Somebody amends the commit, with its message, and closes the pull request: no other one is made, and who asks for
+    // one all the same gets it when the branch is gone.
+    let amended = place.commit(branch, &[("add.sh", "echo 5\n")], &place.message(&tip.unwrap()));
+    let closed = json!({"number": made["number"], "title": "T", "body": made["body"], "head": branch, "base": "main",
+        "labels": [], "state": "closed"});
+    place.server.control("POST", "/_pulls", &closed);
+    let done = place.run("publish", event, &head, &hashes);
+    assert!(done.said.contains("was closed by somebody"), "{}", done.said);
+    let asked = json!({"action": "labeled", "label": {"name": "regreen"}, "sender": {"login": "bob"},
+        "issue": {"number": 3, "title": "T", "body": "B", "labels": []}});
+    let done = place.run("publish", ("issues", &asked), &head, &hashes);
+    assert!(done.said.contains("Somebody has worked on the branch"), "{}", done.said);
+    assert_eq!(place.tip(branch), Some(amended));
+    place.git().find_reference(&format!("refs/heads/{branch}")).unwrap().delete().unwrap();
+    place.run("publish", ("issues", &asked), &head, &hashes);
+    assert_eq!(place.pulls().len(), 2);
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -241,7 +241,8 @@ impl Hub {
         let head = body["head"].as_str().unwrap();
         let sha = body["sha"].as_str().map(str::to_owned).or_else(|| self.tip(head)).unwrap_or_default();
         let owner = if body["fork"] == json!(true) { "stranger/r" } else { "o/r" };
-        let pull = json!({"number": number, "title": body["title"], "body": body["body"], "state": "open", "merged_at": null,
+        let pull = json!({"number": number, "title": body["title"], "body": body["body"],
+            "state": body["state"].as_str().unwrap_or("open"), "merged_at": null,
             "html_url": format!("{}/o/r/pull/{number}", self.url), "labels": names(&body["labels"]),
             "head": {"ref": head, "sha": sha, "repo": {"full_name": owner}}, "base": {"ref": body["base"]}});
         self.pulls.insert(number, pull.clone());
