@@ -11,6 +11,9 @@ use tree_sitter::{Language, Node, Parser};
 pub(super) static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z_$][\w$]*").expect("a test compiles it"));
 
+/// Longer texts are not read: they have no code.
+const LONGEST: usize = 512 << 10;
+
 /// What a byte of a text belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
@@ -31,7 +34,8 @@ impl<'a> Code<'a> {
     pub fn read(path: &str, text: &'a str) -> Code<'a> {
         let mut code = Code { text, parts: vec![Part::Text; text.len()] };
         let mut parser = Parser::new();
-        let known = language(path).is_some_and(|language| parser.set_language(&language).is_ok());
+        let known = text.len() <= LONGEST
+            && language(path).is_some_and(|language| parser.set_language(&language).is_ok());
         if let Some(tree) = known.then(|| parser.parse(text, None)).flatten() {
             code.parts.fill(Part::Code);
             code.visit(tree.root_node());
@@ -64,7 +68,7 @@ impl<'a> Code<'a> {
     fn dotted(&mut self, node: Node<'_>, part: Option<Part>) -> bool {
         static PATH: LazyLock<Regex> = LazyLock::new(|| {
             let word = r"[A-Za-z_$][\w$]*";
-            Regex::new(&format!(r#"^\w{{0,2}}["'`]({word}(?:(?:\.|::|/){word})+)["'`]$"#))
+            Regex::new(&format!(r#"^\w{{0,2}}["'`]({word}(?:(?:\.|::){word})+)["'`]$"#))
                 .expect("a test compiles it")
         });
         let literal = part == Some(Part::Text) && node.kind() != "ERROR";

@@ -190,6 +190,9 @@ impl Verifier {
 
     /// Names that a candidate changed in its product and in the tests that call it.
     fn renames(&self, candidate: &Patch, protected: &GlobSet) -> Result<Renames> {
+        if !candidate.paths().any(|path| protected.is_match(path.as_str())) {
+            return Ok(Renames::default());
+        }
         let (mut product, mut tests): (Vec<Change>, Vec<Change>) = (Vec::new(), Vec::new());
         for (path, after) in &candidate.0 {
             let read = |file: Option<File>| file.and_then(|file| text(file).ok()).unwrap_or_default();

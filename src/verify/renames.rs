@@ -100,9 +100,11 @@ impl Renames {
         })
     }
 
-    /// Whether no name stands in a test's id.
+    /// Whether no name that may be followed stands in a test's id, before its parameters.
     pub fn keep(&self, id: &str) -> bool {
-        WORD.find_iter(id).all(|word| !self.names.contains_key(word.as_str()))
+        let known = |word: &str| self.names.contains_key(word) && !self.ambiguous.contains(word);
+        let name = id.split('[').next().unwrap_or(id);
+        !WORD.find_iter(name).any(|word| known(word.as_str()))
     }
 }
 

@@ -217,6 +217,9 @@ mod tests {
         check("a.js", "", "const { run } = require('node:test/reporters');\n", 1);
         check("a.go", "", "flag.VisitAll(see)\n", 1);
         check("a.go", "", "strings.HasPrefix(name, \"test.\")\n", 1);
+        check("a.go", "", "file := \"test.txt\"\n", 0);
+        check("a.go", "", "os.Args = []string{\"-test.list=.\"}\n", 1);
+        check("a.py", "", "Text.__eq__ = same\n", 1);
         check("a.go", "", "var Stages = []string{\"dev\", \"test\"}\n", 0);
         check("src/a.rs", "", "\"debug\" => Value::Text(text),\n", 0);
         check("src/a.rs", "", "match env!(\"PROFILE\") {\n    \"debug\" => 1,\n", 1);
