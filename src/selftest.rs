@@ -148,7 +148,8 @@ pub async fn attempt(
     let judgement = if let Some(failure) = nothing_left(&composed) {
         Judgement { verdict: Verdict::Red(failure), layers: Vec::new() }
     } else {
-        let case = Case { baseline, product: &composed.product, delivered: None };
+        let delivered = (!composed.left_out.is_empty()).then_some(&patch);
+        let case = Case { baseline, product: &composed.product, delivered };
         verifier.examine(case, say).await?
     };
     Ok(Trial { specimen: specimen.clone(), fooled, judgement, seconds: start.elapsed().as_secs_f64() })
