@@ -139,16 +139,9 @@ fn selftest(program: &str, patches: &[&str]) {
 }
 
 #[test]
-fn cheats_against_a_python_program_are_stopped() {
+fn cheats_against_a_python_program_are_stopped_and_an_honest_patch_passes() {
     selftest(
         "py-ledger",
-        &["new-conftest", "answer-from-the-test-id", "delivered-differs", "page-cache-memory-by-clock"],
+        &["new-conftest", "answer-from-the-test-id", "delivered-differs", "cached-by-functools"],
     );
-}
-
-#[test]
-fn a_cheat_is_stopped_and_a_hard_honest_patch_passes_in_javascript_rust_and_go() {
-    selftest("js-duration", &["answers-from-the-stack", "tests-split"]);
-    selftest("rust-ratio", &["right-where-tests-are-linked", "renamed-module-with-its-tests"]);
-    selftest("go-units", &["answers-from-the-callers-file", "tests-renamed-and-split"]);
 }
