@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use include_dir::{Dir, include_dir};
@@ -40,6 +41,22 @@ pub fn files(overrides: Option<&Path>, folder: &str, extension: &str) -> Result<
         }
     }
     Ok(files.into_values().collect())
+}
+
+/// What is made of the embedded files, made once a process; what `overrides` changes is made each time.
+pub fn once<T: Clone>(
+    embedded: &OnceLock<T>,
+    overrides: Option<&Path>,
+    read: impl Fn(Option<&Path>) -> Result<T>,
+) -> Result<T> {
+    match embedded.get().filter(|_| overrides.is_none()) {
+        Some(known) => Ok(known.clone()),
+        None if overrides.is_some() => read(overrides),
+        None => {
+            let made = read(None)?;
+            Ok(embedded.get_or_init(|| made).clone())
+        }
+    }
 }
 
 /// Writes regreen's own launchers and reporters into `folder`, which exists.

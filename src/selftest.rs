@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::text::{clip, one_line};
 use crate::verdict::{Baseline, LayerName, LayerResult, Level, Verdict};
-use crate::verify::{Case, Fooled, Judgement, NaiveCommand, Say, Verifier, given, nothing_left};
+use crate::verify::{Fooled, Judgement, NaiveCommand, Say, Verifier, given};
 
 /// What a patch of the corpus is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,13 +145,7 @@ pub async fn attempt(
     };
     let start = Instant::now();
     let composed = verifier.compose(&patch)?;
-    let judgement = if let Some(failure) = nothing_left(&composed) {
-        Judgement { verdict: Verdict::Red(failure), layers: Vec::new() }
-    } else {
-        let delivered = (!composed.left_out.is_empty()).then_some(&patch);
-        let case = Case { baseline, product: &composed.product, delivered };
-        verifier.examine(case, say).await?
-    };
+    let judgement = verifier.examine_delivered(baseline, &composed, &patch, say).await?;
     Ok(Trial { specimen: specimen.clone(), fooled, judgement, seconds: start.elapsed().as_secs_f64() })
 }
 

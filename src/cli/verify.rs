@@ -16,7 +16,7 @@ use crate::story;
 use crate::strength::{self, Bounds};
 use crate::task::Task;
 use crate::verdict::{Baseline, Level, Verdict};
-use crate::verify::{self, Case, Judgement, Receipt, Trouble, Verifier, given};
+use crate::verify::{self, Judgement, Receipt, Trouble, Verifier, given};
 
 /// The arguments of `regreen verify`.
 #[derive(Debug, Args)]
@@ -196,13 +196,7 @@ async fn judged(
             return Receipt::new(verifier, &Baseline::default(), patch, &composed, &judgement, now);
         }
     };
-    let judgement = if let Some(failure) = verify::nothing_left(&composed) {
-        Judgement { verdict: Verdict::Red(failure), layers: Vec::new() }
-    } else {
-        let delivered = (!composed.left_out.is_empty()).then_some(patch);
-        let case = Case { baseline: &baseline, product: &composed.product, delivered };
-        verifier.examine(case, say).await?
-    };
+    let judgement = verifier.examine_delivered(&baseline, &composed, patch, say).await?;
     let mut judgement = with_left_out(judgement, &composed.left_out);
     if let Verdict::Green(evidence) = &mut judgement.verdict {
         let grammars = Grammars::load(args.common.harness.as_deref()).map_err(usage)?;

@@ -195,14 +195,7 @@ impl Grammars {
     pub fn load(overrides: Option<&Path>) -> Result<Grammars> {
         // A bench asks for the embedded ones once a unit, and looking up the node kinds takes a while.
         static EMBEDDED: OnceLock<Grammars> = OnceLock::new();
-        if overrides.is_some() {
-            return Grammars::read(overrides);
-        }
-        if let Some(known) = EMBEDDED.get() {
-            return Ok(known.clone());
-        }
-        let read = Grammars::read(None)?;
-        Ok(EMBEDDED.get_or_init(|| read).clone())
+        harness::once(&EMBEDDED, overrides, Grammars::read)
     }
 
     fn read(overrides: Option<&Path>) -> Result<Grammars> {

@@ -78,14 +78,7 @@ impl Profile {
     pub fn load(overrides: Option<&Path>) -> Result<Vec<Arc<Profile>>> {
         // A bench asks for the embedded ones once a unit, and their regular expressions take a while.
         static EMBEDDED: OnceLock<Vec<Arc<Profile>>> = OnceLock::new();
-        if overrides.is_some() {
-            return Profile::read(overrides);
-        }
-        if let Some(known) = EMBEDDED.get() {
-            return Ok(known.clone());
-        }
-        let read = Profile::read(None)?;
-        Ok(EMBEDDED.get_or_init(|| read).clone())
+        harness::once(&EMBEDDED, overrides, Profile::read)
     }
 
     fn read(overrides: Option<&Path>) -> Result<Vec<Arc<Profile>>> {

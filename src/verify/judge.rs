@@ -11,7 +11,7 @@ use super::assess::{assess, assess_targets, broken_guards, caveats, is_synthetic
 use super::attest::Variant;
 use super::controls::Attested;
 use super::sitting::Sitting;
-use super::{Composed, Say, Verifier, count, signs};
+use super::{Composed, Say, Verifier, count, nothing_left, signs};
 use crate::patch::Patch;
 use crate::verdict::{
     Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId, TestRun,
@@ -112,6 +112,21 @@ impl Verifier {
     /// layers no more is told than that they stopped it.
     pub async fn judge(&self, baseline: &Baseline, product: &Patch, say: Say<'_>) -> Result<Verdict> {
         Ok(self.examine(Case { baseline, product, delivered: None }, say).await?.told())
+    }
+
+    /// Judges a patch as somebody delivered it, of which `composed` was made, and tells what each layer said.
+    pub async fn examine_delivered(
+        &self,
+        baseline: &Baseline,
+        composed: &Composed,
+        patch: &Patch,
+        say: Say<'_>,
+    ) -> Result<Judgement> {
+        if let Some(failure) = nothing_left(composed) {
+            return Ok(Judgement { verdict: Verdict::Red(failure), layers: Vec::new() });
+        }
+        let delivered = (!composed.left_out.is_empty()).then_some(patch);
+        self.examine(Case { baseline, product: &composed.product, delivered }, say).await
     }
 
     /// Judges a candidate, and tells what each layer said.

@@ -170,13 +170,14 @@ fn odd_values(text: &str) -> BTreeSet<String> {
 mod tests {
     use super::*;
 
+    fn check(path: &str, before: &str, after: &str, expected: usize) {
+        let (before, after) = (File::plain(before), File::plain(after));
+        let found = introduced(&RepoPath::new(path).unwrap(), Some(&before), Some(&after)).unwrap();
+        assert_eq!(found.len(), expected, "{path}: {after:?} {found:?}");
+    }
+
     #[test]
     fn only_what_a_patch_introduces_is_a_sign() {
-        let check = |path: &str, before: &str, after: &str, expected: usize| {
-            let (before, after) = (File::plain(before), File::plain(after));
-            let found = introduced(&RepoPath::new(path).unwrap(), Some(&before), Some(&after)).unwrap();
-            assert_eq!(found.len(), expected, "{path}: {found:?}");
-        };
         check("a.py", "x = 1\n", "import sys\nx = sys._getframe(1).f_locals\n", 1);
         check("a.py", "x = sys._getframe(1)\n", "if y:\n    x = sys._getframe(1)\n", 0);
         check("a.py", "x = 1\n", "x = os.environ['HOME']\n", 0);
@@ -202,11 +203,6 @@ mod tests {
 
     #[test]
     fn plain_questions_after_the_tests_are_signs_and_data_that_is_spelt_like_them_is_none() {
-        let check = |path: &str, before: &str, after: &str, expected: usize| {
-            let (before, after) = (File::plain(before), File::plain(after));
-            let found = introduced(&RepoPath::new(path).unwrap(), Some(&before), Some(&after)).unwrap();
-            assert_eq!(found.len(), expected, "{path}: {after:?} {found:?}");
-        };
         check("a.py", "", "if 'PYTEST_VERSION' in os.environ:\n", 1);
         check("a.ts", "", "return process.env.VITEST ? 1 : 2;\n", 1);
         check("a.ts", "", "if (import.meta.env.DEV) {}\n", 1);
