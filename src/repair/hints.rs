@@ -44,8 +44,6 @@ pub fn places(ask: &Ask<'_>, failing: &[&TestId]) -> (Vec<Location>, BTreeSet<St
                 frames.push(frame.clone());
             }
         }
-        let words =
-            |text: &str| WORD.find_iter(text).map(|word| word.as_str().to_owned()).collect::<Vec<_>>();
         names.extend(words(&test.message));
         names.extend(words(&test.id));
         for place in test.location.iter().chain(test.frames.last()) {
@@ -53,6 +51,11 @@ pub fn places(ask: &Ask<'_>, failing: &[&TestId]) -> (Vec<Location>, BTreeSet<St
         }
     }
     (frames, names)
+}
+
+/// The names in a text.
+pub fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    WORD.find_iter(text).map(|word| word.as_str().to_owned())
 }
 
 /// The lines of a test from where it stands.

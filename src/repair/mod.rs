@@ -9,6 +9,7 @@ mod hints;
 mod lint;
 mod locate;
 mod logic;
+mod misnamed;
 pub mod mutate;
 mod rules;
 mod scene;
@@ -185,7 +186,8 @@ impl Repair {
         Ok(None)
     }
 
-    /// What the messages of failing tests hint at (a misspelt name in a traceback), if the tests pass with it.
+    /// What the messages of failing tests hint at (a misspelt name in a traceback, a file that is looked for), if the
+    /// tests pass with it.
     async fn hints(&mut self, ask: &Ask<'_>, end: Instant) -> Result<Option<Candidate>> {
         if std::mem::replace(&mut self.hinted, true) {
             return Ok(None);
@@ -194,7 +196,16 @@ impl Repair {
         let tests = &ask.baseline.run.tests;
         let targets = ask.baseline.targets.iter().filter_map(|id| tests.get(id));
         let errors: Vec<Diagnostic> = targets.flat_map(|test| errors_of(test, &editable)).collect();
-        self.first_that_passes(ask, &errors, end).await
+        let found = self.first_that_passes(ask, &errors, end).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        for candidate in misnamed::candidates(ask, &editable)? {
+            if Instant::now() < end && passes(ask, &candidate.patch).await? {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
     }
 
     /// What linters offer for the base, if the tests pass with it.

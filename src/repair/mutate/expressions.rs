@@ -81,6 +81,23 @@ impl Maker<'_> {
         }
         if is_value(self.source, node) && !constant {
             self.value(scope, node);
+            self.chosen(node);
+        }
+    }
+
+    /// The greater or the smaller of the two values between which a condition chooses.
+    fn chosen(&mut self, node: Node) {
+        if !self.grammar.is(node, Role::If) {
+            return;
+        }
+        let (Some(first), Some(second)) = scope::arms(self.source, node) else { return };
+        let (first, second) = (self.source.of(first).to_owned(), self.source.of(second).to_owned());
+        for template in
+            self.grammar.texts.updates.iter().filter(|text| text.contains("max(") || text.contains("min("))
+        {
+            let tight = template.starts_with("{x}.") && !super::is_atom(&first);
+            let first = if tight { format!("({first})") } else { first.clone() };
+            self.express("extreme", node, &fill(template, &second, &first), 1.0);
         }
     }
 
@@ -140,7 +157,7 @@ impl Maker<'_> {
                 let wrap = |node: Node, inner: &str| Edit {
                     start: node.start_byte(),
                     end: node.end_byte(),
-                    text: wrapper.replacen("{}", inner, 1),
+                    text: wrapper.replace("{}", inner),
                 };
                 self.push(
                     "wrap-both",
@@ -505,9 +522,10 @@ impl Maker<'_> {
             let tight = wrapper.starts_with('-')
                 || wrapper.starts_with("{}.")
                 || wrapper.starts_with('!')
-                || wrapper.starts_with('&');
+                || wrapper.starts_with('&')
+                || wrapper.matches("{}").count() > 1;
             let inner = if tight && !super::is_atom(&own) { format!("({own})") } else { own.clone() };
-            self.express("wrap", node, &wrapper.replacen("{}", &inner, 1), 1.0);
+            self.express("wrap", node, &wrapper.replace("{}", &inner), 1.0);
         }
         if numeric
             || parent

@@ -137,6 +137,7 @@ impl<'a> Source<'a> {
             strings: scope::strings(self),
             conditions: scope::conditions(self),
             exits: scope::exits(self),
+            simple: scope::simple(self, self.tree.root_node()),
             ranks: HashMap::new(),
             made: Vec::new(),
         };
@@ -389,6 +390,8 @@ struct Maker<'a> {
     conditions: Vec<String>,
     /// Ends of functions in the file.
     exits: Vec<String>,
+    /// Simple statements in the file, and the variables that each needs.
+    simple: Vec<(String, Vec<String>)>,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,

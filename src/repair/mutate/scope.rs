@@ -63,6 +63,12 @@ impl Scope {
         scope.members.truncate(NAMES);
         scope
     }
+
+    /// Those statements that need no variable but what stands at hand.
+    pub fn usable<'s>(&self, statements: &'s [(String, Vec<String>)]) -> impl Iterator<Item = &'s String> {
+        let known = |name: &String| self.names.contains(name) || ["self", "this"].contains(&name.as_str());
+        statements.iter().filter(move |(_, needs)| needs.iter().all(known)).map(|(text, _)| text)
+    }
 }
 
 /// Whether the value of an expression is that of a condition, as far as its syntax tells.
@@ -108,6 +114,23 @@ pub fn condition<'t>(source: &Source, node: Node<'t>) -> Option<Node<'t>> {
     Some(condition)
 }
 
+/// The two values between which a conditional expression chooses.
+pub fn arms<'t>(source: &Source, node: Node<'t>) -> (Option<Node<'t>>, Option<Node<'t>>) {
+    let named = |field: &str, at: u32| {
+        let mut arm = node.child_by_field_name(field).or_else(|| node.named_child(at))?;
+        // Blocks that are nothing but a value.
+        while arm.named_child_count() == 1
+            && (source.grammar.is(arm, Role::Block) || arm.kind() == "else_clause")
+        {
+            arm = arm.named_child(0)?;
+        }
+        let short = source.of(arm).len() <= LONGEST && !source.of(arm).contains('\n');
+        (short && source.grammar.is(arm, Role::Expression)).then_some(arm)
+    };
+    // Python's have no fields: the value, the condition, the other value.
+    (named("consequence", 0), named("alternative", 2))
+}
+
 /// Conditions that stand in a file.
 pub fn conditions(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
@@ -121,6 +144,38 @@ pub fn conditions(source: &Source) -> Vec<String> {
         true
     });
     found
+}
+
+/// Simple statements of a function or a file on one line each, and the variables that each needs.
+pub fn simple(source: &Source, within: Node) -> Vec<(String, Vec<String>)> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    visit(within, &mut |node| {
+        let text = source.of(node);
+        let simple = source.grammar.is(node, Role::Simple) && !documents(source, node);
+        if simple
+            && text.len() <= 120
+            && !text.contains('\n')
+            && found.len() < 200
+            && !found.iter().any(|(known, _)| known == text)
+        {
+            let mut needs = Vec::new();
+            visit(node, &mut |part| {
+                if source.grammar.is(part, Role::Identifier) && is_variable(source, part) {
+                    needs.push(source.of(part).to_owned());
+                }
+                true
+            });
+            found.push((text.to_owned(), needs));
+        }
+        true
+    });
+    found
+}
+
+/// Whether a statement is a text that nobody uses.
+pub fn documents(source: &Source, statement: Node) -> bool {
+    statement.named_child_count() == 1
+        && statement.named_child(0).is_some_and(|child| source.grammar.is(child, Role::String))
 }
 
 /// Ends of functions that stand in a file, with their values.

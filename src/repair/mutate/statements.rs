@@ -2,7 +2,7 @@
 
 use tree_sitter::Node;
 
-use super::scope::Scope;
+use super::scope::{self, Scope};
 use super::{Edit, Maker, visit};
 use crate::repair::grammar::Role;
 
@@ -20,7 +20,13 @@ impl Maker<'_> {
             }
             !(whole && node != function && self.grammar.is(node, Role::Function))
         });
-        let copies = self.copies(function);
+        let mut copies: Vec<(String, f64)> =
+            self.copies(function).into_iter().map(|text| (text, 1.0)).collect();
+        for text in scope.usable(&self.simple) {
+            if copies.len() < 2 * COPIES && !copies.iter().any(|(known, _)| known == text) {
+                copies.push((text.clone(), 0.6));
+            }
+        }
         for block in blocks {
             let mut cursor = block.walk();
             let list: Vec<Node> = block
@@ -31,7 +37,8 @@ impl Maker<'_> {
                 continue;
             }
             for (at, statement) in list.iter().enumerate() {
-                if !self.grammar.is(*statement, Role::Statement) || self.documents(*statement) {
+                if !self.grammar.is(*statement, Role::Statement) || scope::documents(self.source, *statement)
+                {
                     continue;
                 }
                 let (before, after) = (at.checked_sub(1).and_then(|at| list.get(at)), list.get(at + 1));
@@ -47,29 +54,10 @@ impl Maker<'_> {
         }
     }
 
-    /// Whether a statement is a text that nobody uses.
-    fn documents(&self, statement: Node) -> bool {
-        statement.named_child_count() == 1
-            && statement.named_child(0).is_some_and(|child| self.grammar.is(child, Role::String))
-    }
-
     /// Simple statements of a function, as texts.
     fn copies(&self, function: Node) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        visit(function, &mut |node| {
-            if self.grammar.is(node, Role::Simple) && !self.documents(node) {
-                let text = self.source.of(node);
-                if text.len() <= 120
-                    && !text.contains('\n')
-                    && found.len() < COPIES
-                    && !found.iter().any(|known| known == text)
-                {
-                    found.push(text.to_owned());
-                }
-            }
-            true
-        });
-        found
+        let found = scope::simple(self.source, function).into_iter();
+        found.map(|(text, _)| text).take(COPIES).collect()
     }
 
     /// The blanks before a statement.
@@ -276,13 +264,33 @@ impl Maker<'_> {
         let place = node.start_byte();
         let templates: Vec<String> =
             self.grammar.texts.conditions.iter().map(|template| template.replace("{x}", &name)).collect();
-        for (rank, condition) in templates.iter().enumerate() {
-            for (at, exit) in exits.iter().enumerate() {
-                let text = self.guarded(condition, exit, &indentation);
-                let weight = 0.6 / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
-                self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
+        let given = [self.grammar.returns.replacen("{}", &name, 1)];
+        // What the function asks elsewhere, and ends with what there is so far.
+        let asked = self.asked(node);
+        for (conditions, exits, most) in [(templates, &exits[..], 0.6), (asked, &given[..], 0.8)] {
+            for (rank, condition) in conditions.iter().enumerate() {
+                for (at, exit) in exits.iter().enumerate() {
+                    let text = self.guarded(condition, exit, &indentation);
+                    let weight = most / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
+                    self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
+                }
             }
         }
+    }
+
+    /// Conditions that stand in the block of a statement, as they are and with another of its texts.
+    fn asked(&self, node: Node) -> Vec<String> {
+        let around = node.parent().map_or("", |block| self.source.of(block));
+        let texts: Vec<&String> = self.strings.iter().filter(|text| around.contains(text.as_str())).collect();
+        let mut found = Vec::new();
+        for condition in self.conditions.iter().filter(|text| around.contains(text.as_str())).take(8) {
+            found.push(condition.clone());
+            for text in texts.iter().filter(|text| condition.contains(text.as_str())) {
+                let others = texts.iter().filter(|other| other != &text).take(6);
+                found.extend(others.map(|other| condition.replace(text.as_str(), other)));
+            }
+        }
+        found
     }
 
     /// The name that a statement gives a value.
@@ -302,9 +310,9 @@ impl Maker<'_> {
 
     fn is_first(&self, block: Node, node: Node) -> bool {
         let mut cursor = block.walk();
-        let mut real = block
-            .named_children(&mut cursor)
-            .filter(|child| !self.grammar.is(*child, Role::Comment) && !self.documents(*child));
+        let mut real = block.named_children(&mut cursor).filter(|child| {
+            !self.grammar.is(*child, Role::Comment) && !scope::documents(self.source, *child)
+        });
         real.next() == Some(node)
     }
 
@@ -321,7 +329,7 @@ impl Maker<'_> {
     }
 
     /// Inserts statements before a statement, and after the last one of a block.
-    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[String]) {
+    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[(String, f64)]) {
         if !self.stands_alone(node) || !self.suspicious(node) {
             return;
         }
@@ -339,9 +347,9 @@ impl Maker<'_> {
         let own = self.source.of(node).to_owned();
         let end = self.grammar.end.clone();
         let mut texts: Vec<(&'static str, String, f64)> = Vec::new();
-        for copy in copies.iter().filter(|copy| **copy != own) {
-            texts.push(("insert-copied", copy.clone(), 1.0));
-            texts.extend(self.adapted(scope, copy).into_iter().map(|text| ("insert-adapted", text, 1.0)));
+        for (copy, weight) in copies.iter().filter(|(copy, _)| *copy != own) {
+            texts.push(("insert-copied", copy.clone(), *weight));
+            texts.extend(self.adapted(scope, copy).into_iter().map(|text| ("insert-adapted", text, *weight)));
         }
         for jump in self.grammar.jumps.iter().chain([&self.grammar.bare_return]) {
             texts.push(("insert", format!("{jump}{end}"), 1.0));

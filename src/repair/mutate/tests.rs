@@ -77,6 +77,28 @@ fn other_languages_are_mutated_by_theirs() {
         javascript,
         &[("a < b", "a <= b"), ("max(a, b)", "max(b, a)"), ("max", "min"), ("a < b", "!a || a < b")],
     );
+    let javascript = "function f(a) {\n  const all = [];\n  const sum = a % 3;\n  do {\n    all.push(b('('));\n  } while \
+        (b(','));\n  return a < 1 ? a : all;\n}\n";
+    let asked = "  const sum = a % 3;\n  if (b('(')) {\n    return sum;\n  }\n";
+    check(
+        "a.js",
+        javascript,
+        &[
+            ("a < 1 ? a : all", "Math.max(a, all)"),
+            ("a % 3", "((a % 3) < 0 ? -(a % 3) : (a % 3))"),
+            ("  const sum = a % 3;\n", asked),
+        ],
+    );
+    let rust = "fn f(a: u32) -> u32 {\n    g = if a < 1 { a } else { b.c };\n}\n";
+    check("a.rs", rust, &[("if a < 1 { a } else { b.c }", "a.max(b.c)")]);
+    let methods = "class A:\n    def f(self, a):\n        self.b = c()\n        d = a\n\n    def g(self):\n        e()\n";
+    check("a.py", methods, &[("        e()\n", "        e()\n        self.b = c()\n")]);
+    assert!(
+        !texts("a.py", methods)
+            .iter()
+            .any(|text| text.matches("d = a").count() > 1 && text.contains("e()\n        d = a"))
+    );
+    check("a.py", "def f(a, b):\n    return a if a else b\n", &[("a if a else b", "min(a, b)")]);
     let rust =
         "fn f(a: u32, b: u32) -> u32 {\n    if a < b && b > 0 {\n        return a..b;\n    }\n    a + 1\n}\n";
     check("a.rs", rust, &[("&&", "||"), ("a..b", "a..=b"), ("a + 1", "a"), ("b > 0", "b >= 0")]);
