@@ -137,7 +137,7 @@ impl<'a> Source<'a> {
             strings: scope::strings(self),
             conditions: scope::conditions(self),
             exits: scope::exits(self),
-            simple: scope::simple(self, self.tree.root_node()),
+            statements: scope::copyable(self, self.tree.root_node()),
             ranks: HashMap::new(),
             made: Vec::new(),
         };
@@ -390,8 +390,8 @@ struct Maker<'a> {
     conditions: Vec<String>,
     /// Ends of functions in the file.
     exits: Vec<String>,
-    /// Simple statements in the file, and the variables that each needs.
-    simple: Vec<(String, Vec<String>)>,
+    /// Statements in the file that may be copied, and the variables that each needs.
+    statements: Vec<(String, Vec<String>)>,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,

@@ -146,30 +146,45 @@ pub fn conditions(source: &Source) -> Vec<String> {
     found
 }
 
-/// Simple statements of a function or a file on one line each, and the variables that each needs.
-pub fn simple(source: &Source, within: Node) -> Vec<(String, Vec<String>)> {
+/// Statements of a function or a file that may be copied, and the variables that each needs: simple ones of one line, and
+/// short loops. Further lines are indented as if the first were not.
+pub fn copyable(source: &Source, within: Node) -> Vec<(String, Vec<String>)> {
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     visit(within, &mut |node| {
         let text = source.of(node);
-        let simple = source.grammar.is(node, Role::Simple) && !documents(source, node);
-        if simple
-            && text.len() <= 120
-            && !text.contains('\n')
-            && found.len() < 200
-            && !found.iter().any(|(known, _)| known == text)
-        {
-            let mut needs = Vec::new();
-            visit(node, &mut |part| {
-                if source.grammar.is(part, Role::Identifier) && is_variable(source, part) {
-                    needs.push(source.of(part).to_owned());
-                }
-                true
-            });
-            found.push((text.to_owned(), needs));
+        let (simple, lines) = (source.grammar.is(node, Role::Simple), text.lines().count());
+        let looping = source.grammar.is(node, Role::Loop) && source.grammar.is(node, Role::Statement);
+        let short = text.len() <= 120 && (simple && lines == 1 || looping && lines <= 4);
+        if short && !documents(source, node) && found.len() < 200 {
+            let column = node.start_position().column;
+            let dedented = |line: &str| line.get(column..).unwrap_or_else(|| line.trim_start()).to_owned();
+            let mut text = text.lines();
+            let first = text.next().unwrap_or_default().to_owned();
+            let text = std::iter::once(first).chain(text.map(dedented)).collect::<Vec<_>>().join("\n");
+            if !found.iter().any(|(known, _)| *known == text) {
+                found.push((text, needs(source, node)));
+            }
         }
         true
     });
     found
+}
+
+/// The variables of a statement that it does not declare itself.
+fn needs(source: &Source, statement: Node) -> Vec<String> {
+    let (mut used, mut declared) = (Vec::new(), Vec::new());
+    visit(statement, &mut |node| {
+        if source.grammar.is(node, Role::Identifier) && is_variable(source, node) {
+            let parent = node.parent();
+            let is = |field: &str| parent.and_then(|parent| parent.child_by_field_name(field)) == Some(node);
+            let iterates = parent.is_some_and(|parent| source.grammar.is(parent, Role::Loop)) && is("left");
+            let list = if iterates || is("declarator") || is("name") { &mut declared } else { &mut used };
+            list.push(source.of(node).to_owned());
+        }
+        true
+    });
+    used.retain(|name| !declared.contains(name));
+    used
 }
 
 /// Whether a statement is a text that nobody uses.

@@ -22,7 +22,7 @@ impl Maker<'_> {
         });
         let mut copies: Vec<(String, f64)> =
             self.copies(function).into_iter().map(|text| (text, 1.0)).collect();
-        for text in scope.usable(&self.simple) {
+        for text in scope.usable(&self.statements) {
             if copies.len() < 2 * COPIES && !copies.iter().any(|(known, _)| known == text) {
                 copies.push((text.clone(), 0.6));
             }
@@ -54,9 +54,9 @@ impl Maker<'_> {
         }
     }
 
-    /// Simple statements of a function, as texts.
+    /// Statements of a function that may be copied, as texts.
     fn copies(&self, function: Node) -> Vec<String> {
-        let found = scope::simple(self.source, function).into_iter();
+        let found = scope::copyable(self.source, function).into_iter();
         found.map(|(text, _)| text).take(COPIES).collect()
     }
 
@@ -264,9 +264,10 @@ impl Maker<'_> {
         let place = node.start_byte();
         let templates: Vec<String> =
             self.grammar.texts.conditions.iter().map(|template| template.replace("{x}", &name)).collect();
-        let given = [self.grammar.returns.replacen("{}", &name, 1)];
+        let mut given = vec![self.grammar.returns.replacen("{}", &name, 1)];
+        given.extend(self.exits.iter().take(3).cloned());
         // What the function asks elsewhere, and ends with what there is so far.
-        let asked = self.asked(node);
+        let asked = self.asked(&name, node);
         for (conditions, exits, most) in [(templates, &exits[..], 0.6), (asked, &given[..], 0.8)] {
             for (rank, condition) in conditions.iter().enumerate() {
                 for (at, exit) in exits.iter().enumerate() {
@@ -278,13 +279,21 @@ impl Maker<'_> {
         }
     }
 
-    /// Conditions that stand in the block of a statement, as they are and with another of its texts.
-    fn asked(&self, node: Node) -> Vec<String> {
+    /// Conditions that stand in the block of a statement: as they are, with another of its texts, and where one asks of
+    /// `name`, that it does not hold.
+    fn asked(&self, name: &str, node: Node) -> Vec<String> {
         let around = node.parent().map_or("", |block| self.source.of(block));
         let texts: Vec<&String> = self.strings.iter().filter(|text| around.contains(text.as_str())).collect();
         let mut found = Vec::new();
         for condition in self.conditions.iter().filter(|text| around.contains(text.as_str())).take(8) {
             found.push(condition.clone());
+            if condition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name) {
+                let bare = super::is_atom(condition);
+                let inner = if bare { condition.clone() } else { format!("({condition})") };
+                let not = self.grammar.not.replacen("{}", &inner, 1);
+                found.push(self.grammar.and.replacen("{}", name, 1).replacen("{}", &not, 1));
+                found.push(not);
+            }
             for text in texts.iter().filter(|text| condition.contains(text.as_str())) {
                 let others = texts.iter().filter(|other| other != &text).take(6);
                 found.extend(others.map(|other| condition.replace(text.as_str(), other)));
@@ -348,8 +357,10 @@ impl Maker<'_> {
         let end = self.grammar.end.clone();
         let mut texts: Vec<(&'static str, String, f64)> = Vec::new();
         for (copy, weight) in copies.iter().filter(|(copy, _)| *copy != own) {
+            let copy = copy.replace('\n', &format!("\n{indentation}"));
             texts.push(("insert-copied", copy.clone(), *weight));
-            texts.extend(self.adapted(scope, copy).into_iter().map(|text| ("insert-adapted", text, *weight)));
+            texts
+                .extend(self.adapted(scope, &copy).into_iter().map(|text| ("insert-adapted", text, *weight)));
         }
         for jump in self.grammar.jumps.iter().chain([&self.grammar.bare_return]) {
             texts.push(("insert", format!("{jump}{end}"), 1.0));
@@ -374,6 +385,10 @@ impl Maker<'_> {
             let leaves =
                 self.grammar.bare_return.split(' ').next().is_some_and(|word| text.starts_with(word))
                     || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()));
+            if kind == "insert-copied" && self.grammar.is(node, Role::Simple) {
+                let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: text.clone() };
+                self.push("replace-copied", node, vec![edit], weight);
+            }
             if !leaves {
                 self.push(kind, node, vec![before(&text)], weight);
             }

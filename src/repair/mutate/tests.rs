@@ -105,6 +105,13 @@ fn other_languages_are_mutated_by_theirs() {
     let go = "package a\n\nfunc f(a int) int {\n\tif a < 1 {\n\t\treturn a\n\t}\n\treturn a + 1\n}\n";
     check("a.go", go, &[("a < 1", "a <= 1"), ("a + 1", "a - 1"), ("return a\n", "return 0\n")]);
     let c = "int f(int a, int b) {\n    if (a < b)\n        return b;\n    return a;\n}\n";
+    let copied = "void f(struct a *a) {\n    for (int i = 0; i < 3; i++) {\n        a->b[i] = 0;\n    }\n}\n\nvoid g(struct a *a) {\n    h(a);\n}\n";
+    let put = "    h(a);\n    for (int i = 0; i < 3; i++) {\n        a->b[i] = 0;\n    }\n";
+    check("a.c", copied, &[("    h(a);\n", put)]);
+    let go = "package a\n\nfunc f(a *A) {\n\tif a.b {\n\t\treturn\n\t}\n\ta.c()\n}\n\nfunc g(a *A) {\n\ta.d()\n}\n";
+    check("a.go", go, &[("return", "a.d()")]);
+    let rest = "function f(a) {\n  const b = a.c(1);\n  return (b.d('/') ? b : a) + a;\n}\n";
+    check("a.js", rest, &[("  return", "  if (b && !b.d('/')) {\n    return b;\n  }\n  return")]);
     check("a.c", c, &[("a < b", "a > b"), ("return b", "return a")]);
 }
 
