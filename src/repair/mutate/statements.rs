@@ -254,13 +254,14 @@ impl Maker<'_> {
         };
         let indentation = self.indentation(node).to_owned();
         let returns = |value: String| self.grammar.returns.replacen("{}", &value, 1);
-        let exits: Vec<String> = self
-            .exits
-            .iter()
-            .take(8)
-            .cloned()
-            .chain(self.values(scope).into_iter().take(10).map(returns))
-            .collect();
+        // What the function gives elsewhere, and values that look like it, come first.
+        let around = node.parent().map_or("", |block| self.source.of(block));
+        let own: Vec<_> =
+            self.exits.iter().filter(|exit| around.contains(exit.as_str())).map(|exit| shape(exit)).collect();
+        let mut values: Vec<String> = self.values(scope).into_iter().map(returns).collect();
+        values.sort_by_key(|value| !own.contains(&shape(value)));
+        let exits: Vec<String> =
+            self.exits.iter().take(8).cloned().chain(values.into_iter().take(10)).collect();
         let place = node.start_byte();
         let templates: Vec<String> =
             self.grammar.texts.conditions.iter().map(|template| template.replace("{x}", &name)).collect();
@@ -445,6 +446,22 @@ impl Maker<'_> {
             self.replace("restate", call, text, 1.0);
         }
     }
+}
+
+/// How the value of a `return` looks from afar: the bracket that it begins with, and how many elements it has.
+fn shape(exit: &str) -> Option<(char, usize)> {
+    let value = exit.split_once(' ')?.1;
+    let first = value.chars().next().filter(|first| "([{".contains(*first))?;
+    let (mut depth, mut commas) = (0, 0);
+    for char in value.chars() {
+        match char {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            ',' if depth == 1 => commas += 1,
+            _ => {}
+        }
+    }
+    Some((first, commas))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ranks are small")]
