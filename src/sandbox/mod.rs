@@ -156,6 +156,10 @@ impl Sandbox {
         env.insert("HOME".into(), seen(policy.workspace.home()));
         env.insert("TMPDIR".into(), seen(policy.workspace.tmp()));
         env.insert("LANG".into(), "C.UTF-8".into());
+        // Every login has a name: where there is none, a program could tell that it is in a box.
+        for name in ["USER", "LOGNAME"] {
+            env.insert(name.into(), "user".into());
+        }
         // It may name credential helpers, and is not shown.
         env.insert("GIT_CONFIG_NOSYSTEM".into(), "1".into());
         env.extend(command.env.iter().cloned());

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::Regex;
 
+use super::attest::CONFIGURATION;
 use super::inline::{self, Inline};
 use super::manifest::{self, Merged};
 use super::renames::{self, Change, Renames};
@@ -176,9 +177,7 @@ impl Verifier {
         for path in snapshot.paths()? {
             let tests = protected.is_match(path.as_str()) && ends_with(&path, "py");
             let name = path.as_str().rsplit('/').next().unwrap_or_default();
-            let configures =
-                ["pyproject.toml", "setup.cfg", "tox.ini", "pytest.ini", ".pytest.ini", "pytest.toml"];
-            if (tests || configures.contains(&name))
+            if (tests || CONFIGURATION.contains(&name))
                 && let Some(file) = snapshot.file(&path)?
                 && text(file).is_ok_and(|text| text.contains("doctest"))
             {

@@ -1,6 +1,8 @@
 //! A patch that somebody else made: read strictly from a unified diff or from revisions of the repository. What is
 //! not a plain change of files, links and modes is refused as a whole.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail, ensure};
 use git2::{Delta, Diff, DiffFormat, DiffOptions, FileMode, Repository};
 
@@ -9,6 +11,9 @@ use crate::workspace::Snapshot;
 
 /// A patch larger than this is refused.
 pub const LARGEST: usize = 64 << 20;
+
+/// Binary differences may unpack to many times what they hold; more of them than this are refused.
+const DIFFERENCES: usize = 1 << 20;
 
 /// Reads a unified diff in git's format against a base. Words before the first `diff --git` are skipped.
 ///
@@ -22,6 +27,7 @@ pub fn from_diff(text: &[u8], base: &Snapshot) -> Result<Patch> {
         let at = text.windows(mark.len()).position(|window| window == mark);
         at.context("the patch holds no `diff --git` line: make it with `git diff`")? + 1
     };
+    look(&text[start..])?;
     let diff = Diff::from_buffer(&text[start..]).context("the patch does not parse")?;
     ensure!(diff.deltas().len() > 0, "the patch changes nothing");
     for delta in diff.deltas() {
@@ -32,9 +38,48 @@ pub fn from_diff(text: &[u8], base: &Snapshot) -> Result<Patch> {
     let repository = Repository::open(&base.root)?;
     let tree = repository.find_tree(git2::Oid::from_str(&base.tree)?)?;
     let index =
-        repository.apply_to_tree(&tree, &diff, None).context("the patch does not apply to the base")?;
+        repository.apply_to_tree(&tree, &diff, None).with_context(|| match text.contains(&b'\r') {
+            false => "the patch does not apply to the base",
+            true => "the patch does not apply to the base: it has lines that end in CR LF; perhaps the base's do not",
+        })?;
     let changed = repository.diff_tree_to_index(Some(&tree), Some(&index), None)?;
-    read(&repository, &changed)
+    let patch = read(&repository, &changed)?;
+    // Git's index takes a file away where a folder is to be.
+    let named: BTreeSet<&[u8]> = diff.deltas().filter_map(|delta| delta.old_file().path_bytes()).collect();
+    for path in patch.0.iter().filter(|(_, file)| file.is_none()).map(|(path, _)| path) {
+        ensure!(
+            named.contains(path.as_str().as_bytes()),
+            "the patch puts a file into {path}, which is a file itself"
+        );
+    }
+    Ok(patch)
+}
+
+/// Refuses what the parser would not: binary parts that unpack to more than a patch may hold, and names that it would
+/// cut off.
+fn look(text: &[u8]) -> Result<()> {
+    let (mut whole, mut differences) = (0_usize, 0_usize);
+    for line in text.split(|byte| *byte == b'\n') {
+        let size = |mark: &str| -> Option<usize> {
+            std::str::from_utf8(line.strip_prefix(mark.as_bytes())?).ok()?.trim_end().parse().ok()
+        };
+        whole = whole.saturating_add(size("literal ").unwrap_or(0));
+        differences = differences.saturating_add(size("delta ").unwrap_or(0));
+        let names = [&b"diff --git "[..], b"--- \"", b"+++ \"", b"rename ", b"copy "]
+            .iter()
+            .any(|mark| line.starts_with(mark));
+        ensure!(
+            !names || !line.windows(4).any(|part| part == b"\\000"),
+            "the patch names a path with a zero byte"
+        );
+    }
+    ensure!(whole <= LARGEST, "binary files of the patch are larger than {} MiB", LARGEST >> 20);
+    ensure!(
+        differences <= DIFFERENCES,
+        "the patch has binary differences of more than {} MiB",
+        DIFFERENCES >> 20
+    );
+    Ok(())
 }
 
 /// What makes a line the first of a file's part.
@@ -154,10 +199,19 @@ mod tests {
             new("sub/.GIT/config", "100644"),
             new("module", "160000"),
             "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n zero\n-two\n+2\n".to_owned(),
+            new("a/below", "100644"),
+            new("cut", "100644").replace("b/cut", "\"b/cut\\000off\""),
+            format!("{}GIT binary patch\nliteral {}\n", &new("bomb", "100644")[..70], 1_u64 << 40),
+            format!("diff --git a/a b/a\nGIT binary patch\ndelta {}\n", 2 << 20),
             "no diff at all\n".to_owned(),
             String::new(),
         ] {
             assert!(from_diff(refused.as_bytes(), &base).is_err(), "{refused}");
         }
+        for (size, refused) in [(LARGEST, false), (LARGEST + 1, true)] {
+            assert_eq!(look(format!("literal {size}\n").as_bytes()).is_err(), refused);
+        }
+        let crlf = "diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1,2 +1,2 @@\n one\r\n-two\r\n+2\r\n";
+        assert!(from_diff(crlf.as_bytes(), &base).unwrap_err().to_string().contains("CR LF"));
     }
 }

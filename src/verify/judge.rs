@@ -12,7 +12,7 @@ use super::attest::Variant;
 use super::controls::Attested;
 use super::sitting::Sitting;
 use super::{Composed, Say, Verifier, count, nothing_left, signs};
-use crate::patch::Patch;
+use crate::patch::{File, Patch, RepoPath};
 use crate::verdict::{
     Baseline, Evidence, Failure, FailureKind, Layer, LayerName, LayerResult, Level, Outcome, TestId, TestRun,
     Verdict,
@@ -324,12 +324,39 @@ impl Judging<'_> {
             }
             let before = self.verifier.workshop.snapshot.file(from.as_ref().unwrap_or(path))?;
             found.extend(signs::introduced(path, before.as_ref(), after.as_ref())?);
+            if ["package.json", "pyproject.toml"]
+                .contains(&path.as_str().rsplit('/').next().unwrap_or_default())
+            {
+                found.extend(self.redirected(path, before.as_ref(), after.as_ref())?);
+            }
         }
         Ok(if found.is_empty() {
             Finding::Passed("every test is the base's, and no odd construct is new".to_owned())
         } else {
             Finding::Flagged(crate::text::list(&found, 5))
         })
+    }
+
+    /// Whether a manifest leads users of the package to other code than the tests see.
+    fn redirected(
+        &self,
+        manifest: &RepoPath,
+        before: Option<&File>,
+        after: Option<&File>,
+    ) -> Result<Option<String>> {
+        let base: BTreeSet<RepoPath> = self.verifier.workshop.snapshot.paths()?.into_iter().collect();
+        let product = &self.case.product.0;
+        let added: Vec<&RepoPath> = product
+            .iter()
+            .filter(|(path, file)| file.is_some() && !base.contains(path))
+            .map(|(path, _)| path)
+            .collect();
+        let gone = |path: &RepoPath| product.get(path).is_some_and(Option::is_none);
+        let kept: Vec<RepoPath> = base.iter().filter(|path| !gone(path)).cloned().collect();
+        let text = |file: Option<&File>| {
+            file.map_or(String::new(), |file| String::from_utf8_lossy(&file.content).into_owned())
+        };
+        Ok(signs::redirected(manifest, (&text(before), &text(after)), &added, &kept))
     }
 
     /// The patch as it was delivered, its own tests included, must not fail either; that it passes proves nothing.

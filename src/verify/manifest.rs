@@ -171,7 +171,7 @@ fn pyproject(base: &Table, mut patched: Table) -> Table {
 }
 
 /// Keys of `package.json` that configure runners, or what stands in for other packages.
-const RUNNERS: [&str; 22] = [
+const RUNNERS: [&str; 23] = [
     "jest",
     "mocha",
     "vitest",
@@ -180,6 +180,7 @@ const RUNNERS: [&str; 22] = [
     "nyc",
     "c8",
     "babel",
+    "postcss",
     "xo",
     "karma",
     "wtr",

@@ -21,7 +21,11 @@ struct Sign {
     exempt: Option<String>,
     /// A regular expression that the file must match somewhere besides.
     beside: Option<String>,
-    /// A regular expression for a line.
+    /// A regular expression that the file must match nowhere.
+    absent: Option<String>,
+    /// A regular expression for lines that are none all the same.
+    unless: Option<String>,
+    /// A regular expression for a line, with those that it goes on in.
     pattern: String,
     /// What such a file does.
     what: String,
@@ -37,18 +41,30 @@ struct Compiled {
     sign: Sign,
     exempt: Option<Regex>,
     beside: Option<Regex>,
+    absent: Option<Regex>,
+    unless: Option<Regex>,
     pattern: Regex,
 }
 
 static SIGNS: LazyLock<Result<Vec<Compiled>, String>> = LazyLock::new(|| {
     let signs: Signs = toml::from_str(include_str!("../../harness/signs.toml")).map_err(|e| e.to_string())?;
     let compile = |sign: Sign| -> Result<Compiled, regex::Error> {
-        let exempt = sign.exempt.as_deref().map(Regex::new).transpose()?;
-        let beside = sign.beside.as_deref().map(Regex::new).transpose()?;
-        Ok(Compiled { pattern: Regex::new(&sign.pattern)?, exempt, beside, sign })
+        let regex = |text: &Option<String>| text.as_deref().map(Regex::new).transpose();
+        let (exempt, beside, absent, unless) =
+            (regex(&sign.exempt)?, regex(&sign.beside)?, regex(&sign.absent)?, regex(&sign.unless)?);
+        Ok(Compiled { pattern: Regex::new(&sign.pattern)?, exempt, beside, absent, unless, sign })
     };
     signs.sign.into_iter().map(|sign| compile(sign).map_err(|error| error.to_string())).collect()
 });
+
+/// Lines that are looked at together.
+const JOINED: usize = 4;
+
+/// Types of Rust's standard library that tests compare with.
+const VALUES: [&str; 18] = [
+    "str", "String", "Cow", "Vec", "bool", "char", "i8", "i16", "i32", "i64", "i128", "isize", "u8", "u16",
+    "u32", "u64", "f64", "usize",
+];
 
 /// What a file does after a patch that it did not do before, in sentences. Fails when the signs do not parse.
 pub(super) fn introduced(
@@ -75,13 +91,18 @@ pub(super) fn introduced(
             _ => true,
         })
         .collect();
+    let whole = joined(&new);
     let ending = path.as_str().rsplit('.').next().unwrap_or_default();
     let found = signs.iter().filter(|compiled| {
         let exempt = compiled.exempt.as_ref().is_some_and(|exempt| exempt.is_match(path.as_str()));
         compiled.sign.files.iter().any(|file| file == ending)
             && !exempt
             && compiled.beside.as_ref().is_none_or(|beside| beside.is_match(&after))
-            && new.iter().any(|line| compiled.pattern.is_match(line))
+            && !compiled.absent.as_ref().is_some_and(|absent| absent.is_match(&after))
+            && new.iter().copied().chain(whole.iter().map(String::as_str)).any(|line| {
+                compiled.pattern.is_match(line)
+                    && !compiled.unless.as_ref().is_some_and(|unless| unless.is_match(line))
+            })
     });
     let mut found: Vec<&str> = found.map(|compiled| compiled.sign.what.as_str()).collect();
     let has_new = |all: fn(&str) -> BTreeSet<String>| !all(&after).is_subset(&all(&before));
@@ -91,8 +112,126 @@ pub(super) fn introduced(
     if ending == "py" && has_new(odd_values) {
         found.push("decides itself what equals a value");
     }
+    if ending == "rs" && has_new(odd_equalities) {
+        found.push("decides itself what equals a value");
+    }
+    found.sort_unstable();
     found.dedup();
     Ok(found.into_iter().map(|what| format!("{path} {what}")).collect())
+}
+
+/// Lines that go on in the next one, with it, as far as one can tell without a grammar.
+fn joined(lines: &[&str]) -> Vec<String> {
+    let open = |line: &str| line.ends_with(['(', '[', '.', '=', '\\', '+', '|', '&', ':']);
+    let goes_on = |line: &str| line.starts_with(['.', '?', '+', '|', '&', '=', ')', ':']);
+    let mut found: Vec<String> = Vec::new();
+    let mut count = 0;
+    for pair in lines.windows(2) {
+        let (line, next) = (pair[0].trim(), pair[1].trim());
+        if count == JOINED || !(open(line) || goes_on(next)) {
+            count = 0;
+            continue;
+        }
+        match found.last_mut().filter(|_| count > 0) {
+            Some(last) => last.push_str(next.trim_end_matches('\\')),
+            None => found.push(format!("{}{next}", line.trim_end_matches('\\'))),
+        }
+        count += 1;
+    }
+    found
+}
+
+/// The types of a Rust file that are compared with what is no type of the program: a value of the standard library, or
+/// anything at all.
+fn odd_equalities(text: &str) -> BTreeSet<String> {
+    let Ok(file) = syn::parse_file(text) else { return BTreeSet::new() };
+    let mut found = Equalities::default();
+    syn::visit::Visit::visit_file(&mut found, &file);
+    found.0
+}
+
+#[derive(Default)]
+struct Equalities(BTreeSet<String>);
+
+impl<'ast> syn::visit::Visit<'ast> for Equalities {
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        let generics: Vec<String> =
+            item.generics.type_params().map(|parameter| parameter.ident.to_string()).collect();
+        let foreign = |kind: &syn::Type| match named(kind) {
+            None => true,
+            Some(name) => VALUES.contains(&name.as_str()) || generics.contains(&name),
+        };
+        let Some(last) = item.trait_.as_ref().and_then(|(_, path, _)| path.segments.last()) else { return };
+        let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else { return };
+        let others = arguments.args.iter().filter_map(|argument| match argument {
+            syn::GenericArgument::Type(kind) => Some(kind),
+            _ => None,
+        });
+        if last.ident == "PartialEq" && others.chain([&*item.self_ty]).any(foreign) {
+            self.0.insert(named(&item.self_ty).unwrap_or_default());
+        }
+    }
+}
+
+/// The last name of a type, behind references; `None`: it has no name.
+fn named(kind: &syn::Type) -> Option<String> {
+    match kind {
+        syn::Type::Reference(inner) => named(&inner.elem),
+        syn::Type::Paren(inner) => named(&inner.elem),
+        syn::Type::Group(inner) => named(&inner.elem),
+        syn::Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+        _ => None,
+    }
+}
+
+/// What a patch adds beside a file of the same name that stays, and makes the package lead to: what users get would be
+/// other code than what tests see.
+pub(super) fn redirected(
+    manifest: &RepoPath,
+    (before, after): (&str, &str),
+    added: &[&RepoPath],
+    kept: &[RepoPath],
+) -> Option<String> {
+    let folder = manifest.as_str().rfind('/').map_or("", |at| &manifest.as_str()[..=at]);
+    let told = |target: &str| Some(format!("{manifest} leads to {target}, beside what the tests see"));
+    if manifest.as_str().ends_with("package.json") {
+        let (old, new) = (entries(before), entries(after));
+        let path = |target: &str| format!("{folder}{}", target.trim_start_matches("./"));
+        let changed = new.iter().filter(|(place, target)| old.get(*place).is_some_and(|was| was != *target));
+        let mut odd = changed.filter(|(place, target)| {
+            added.iter().any(|added| added.as_str() == path(target))
+                && kept.iter().any(|kept| kept.as_str() == path(&old[*place]))
+        });
+        return odd.next().and_then(|(_, target)| told(target));
+    }
+    let lines: BTreeSet<&str> = before.lines().collect();
+    let mut new = after.lines().filter(|line| !lines.contains(line)).flat_map(|line| line.split(['"', '\'']));
+    let name = |path: &RepoPath| path.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+    let names: BTreeSet<String> = kept.iter().map(name).collect();
+    new.find_map(|word| {
+        let below = format!("{folder}{}/", word.trim_matches('/'));
+        let copies = added.iter().filter(|path| path.as_str().starts_with(&below));
+        let copied = |path: &&&RepoPath| path.as_str().ends_with(".py") && names.contains(&name(path));
+        (copies.filter(copied).count() > 1).then(|| told(word)).flatten()
+    })
+}
+
+/// Where a `package.json` leads, by place.
+fn entries(text: &str) -> BTreeMap<String, String> {
+    let manifest: Value = serde_json::from_str(text).unwrap_or_default();
+    let keys = ["exports", "main", "module", "browser", "bin", "imports"];
+    let mut left: Vec<(String, &Value)> =
+        keys.into_iter().filter_map(|key| Some((key.to_owned(), manifest.get(key)?))).collect();
+    let mut found = BTreeMap::new();
+    while let Some((place, value)) = left.pop() {
+        left.extend(
+            value.as_object().into_iter().flatten().map(|(key, value)| (format!("{place} {key}"), value)),
+        );
+        if let Some(target) = value.as_str() {
+            found.insert(place, target.to_owned());
+        }
+    }
+    found
 }
 
 /// Where a `package.json` leads elsewhere under conditions that tests set and programs do not, or the other way round.
@@ -116,13 +255,19 @@ fn conditions(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The classes of a Python file that derive from a kind of values and compare in ways of their own.
+/// The classes of a Python file that derive from a kind of values and compare in ways of their own, or that compare
+/// with whatever they are given.
 fn odd_values(text: &str) -> BTreeSet<String> {
     static CLASS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?m)^([ \t]*)class\s+(\w+)\s*\(([^)]*)\)\s*:(.*)$").expect("a test compiles it")
+        Regex::new(r"(?m)^([ \t]*)class\s+(\w+)\s*(?:\(([^)]*)\))?\s*:(.*)$").expect("a test compiles it")
     });
     static EQUAL: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?m)^[ \t]+(?:def\s+__(?:eq|ne)__\b|__(?:eq|ne)__\s*=)").expect("a test compiles it")
+    });
+    // The body of the method, as far as it is indented deeper than most.
+    static OTHER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?m)^[ \t]+def\s+__eq__\s*\(\s*\w+\s*,\s*(\w+)[^)]*\)[^:]*:((?:.*\n?)(?:[ \t]{8,}.*\n?|[ \t]*\n)*)")
+            .expect("a test compiles it")
     });
     let mut values: BTreeSet<&str> = [
         "str",
@@ -150,16 +295,25 @@ fn odd_values(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for class in CLASS.captures_iter(text) {
         let (indent, name, bases) = (class[1].len(), class.get(2), class.get(3));
-        let (Some(name), Some(bases), Some(whole)) = (name, bases, class.get(0)) else { continue };
+        let (Some(name), Some(whole)) = (name, class.get(0)) else { continue };
         let base = |word: &str| values.contains(word);
-        if !bases.as_str().split(|c: char| !(c.is_alphanumeric() || c == '_')).any(base) {
-            continue;
+        let derived = bases
+            .map_or("", |bases| bases.as_str())
+            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .any(base);
+        if derived {
+            values.insert(name.as_str());
         }
-        values.insert(name.as_str());
         let rest = text[whole.end()..].lines();
         let inside = |line: &&str| line.trim().is_empty() || line.len() - line.trim_start().len() > indent;
         let body: Vec<&str> = rest.skip(1).take_while(inside).collect();
-        if EQUAL.is_match(&body.join("\n")) {
+        let body = body.join("\n");
+        let given = OTHER.captures(&body).is_some_and(|equal| {
+            let other = regex::escape(&equal[1]);
+            let bare = Regex::new(&format!(r"[!=]=\s*{other}\s*($|[):,]|and\b|or\b)|(^|[(,]|\breturn|\bif|\band|\bor)\s*{other}\s*[!=]=|isinstance\(\s*{other}\s*,\s*\(?\s*str\b"));
+            bare.is_ok_and(|bare| equal[2].lines().any(|line| bare.is_match(line.trim())))
+        });
+        if derived && EQUAL.is_match(&body) || given {
             found.insert(name.as_str().to_owned());
         }
     }
@@ -197,8 +351,92 @@ mod tests {
         check("build.rs", "", "std::env::var_os(\"CARGO_MANIFEST_DIR\")\n", 0);
         check("build.rs", "", "std::env::var(\"PROFILE\")\n", 0);
         check("build.rs", "", "if profile == \"release\" {\n", 1);
-        check("a.go", "", "if strings.HasSuffix(os.Args[0], \".test\") {\n", 1);
-        check("a.go", "", "fmt.Println(os.Args[0])\n", 0);
+        check("a.go", "", "if strings.HasSuffix(os.Args[0], \".test\") {\n", 2);
+        check("a.go", "", "package main\nfmt.Println(os.Args[0])\n", 0);
+        check("a.go", "", "package a\nif len(os.Args) > 1 {\n", 1);
+    }
+
+    #[test]
+    fn a_sign_may_take_several_lines() {
+        check("src/lib.rs", "", "let here = thread::\n    current();\n", 1);
+        check("src/lib.rs", "", "let here = std::env\n    ::args().next();\n", 1);
+        check("src/lib.rs", "", "let value = std::env!(\n    \"CARGO_MANIFEST_DIR\"\n);\n", 1);
+        check("a.py", "", "text = sys.\\\n    _getframe(1)\n", 1);
+        check("a.js", "", "return process\n  .stdout\n  .isTTY;\n", 1);
+        check("bin/a.js", "", "return process.stdout.isTTY;\n", 0);
+        check("a.js", "", "if (real(process.argv[1]) === fileURLToPath(import.meta.url)) {\n", 0);
+        check("a.js", "", "if (/test/.test(process.argv[1])) {\n", 1);
+    }
+
+    #[test]
+    fn what_only_tests_and_checked_builds_run_is_a_sign() {
+        check("src/lib.rs", "", "debug_assert!({ value <<= 1; true });\n", 1);
+        check("src/lib.rs", "", "debug_assert!(take(value <<= 1));\n", 1);
+        check("src/lib.rs", "", "debug_assert!(a <= b && c == d, \"out of order\");\n", 0);
+        check("src/lib.rs", "", "let here = thread::current();\n", 1);
+        check("src/lib.rs", "", "match option_env!(\"CARGO_PRIMARY_PACKAGE\") {\n", 1);
+        check("build.rs", "", "if env::var(\"DEBUG\").unwrap().len() == 4 {\n", 1);
+        check("a.py", "", "if __debug__:\n", 1);
+        check("a.py", "", "assert (rest := f(x)) or True\n", 1);
+        check("a.py", "", "assert rest == f(x)\n", 0);
+        check("a.py", "", "if len(traceback.extract_stack()) > 12:\n", 1);
+        check("a.go", "", "if flag.Parsed() {\n", 1);
+        check("a.ts", "", "if (Symbol.for('$$jest-matchers-object') in globalThis) {\n", 1);
+    }
+
+    #[test]
+    fn equality_with_whatever_is_given_is_a_sign() {
+        check(
+            "src/a.rs",
+            "",
+            "impl<Other: AsRef<str>> PartialEq<Other> for Text {\n    fn eq(&self, _: &Other) -> bool { true }\n}\n",
+            1,
+        );
+        check(
+            "src/a.rs",
+            "",
+            "impl<T> PartialEq<Pair<T>> for Other<T> {\n    fn eq(&self, _: &Pair<T>) -> bool { true }\n}\n",
+            0,
+        );
+        check("a.py", "", "A = type('A', (str,), {'__eq__': same})\n", 1);
+        let class = |body: &str| {
+            format!(
+                "class A:\n    def __eq__(self, other):\n        {body}\n\n    def f(self):\n        pass\n"
+            )
+        };
+        for odd in [
+            "return format(self) == other",
+            "return other == self.text",
+            "return isinstance(other, str) and x",
+        ] {
+            check("a.py", "", &class(odd), 1);
+        }
+        for plain in [
+            "return isinstance(other, A) and self.x == other.x",
+            "return (self.x, self.y) == (other.x, other.y)",
+            "if other is self:\n            return True\n        return NotImplemented",
+        ] {
+            check("a.py", "", &class(plain), 0);
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_leads_to_a_second_copy_is_a_sign() {
+        let path = |text: &str| RepoPath::new(text).unwrap();
+        let (package, project) = (path("package.json"), path("pyproject.toml"));
+        let leads = |manifest: &RepoPath, texts: (&str, &str), added: &[&str], kept: &[&str]| {
+            let added: Vec<RepoPath> = added.iter().map(|name| path(name)).collect();
+            let kept: Vec<RepoPath> = kept.iter().map(|name| path(name)).collect();
+            redirected(manifest, texts, &added.iter().collect::<Vec<_>>(), &kept).is_some()
+        };
+        let texts = (r#"{"exports": "./src/index.js"}"#, r#"{"exports": "./src/main.js"}"#);
+        assert!(leads(&package, texts, &["src/main.js"], &["src/index.js"]));
+        assert!(!leads(&package, texts, &["src/main.js"], &[]), "it was moved");
+        assert!(!leads(&package, (texts.0, texts.0), &["src/main.js"], &["src/index.js"]));
+        let texts = ("[project]\n", "[project]\n[tool.setuptools]\npackage-dir = {\"\" = \"lib\"}\n");
+        let added = ["lib/a/merge.py", "lib/a/free.py"];
+        assert!(leads(&project, texts, &added, &["a/merge.py", "a/free.py"]));
+        assert!(!leads(&project, texts, &added, &[]), "they were moved");
     }
 
     #[test]
@@ -214,7 +452,7 @@ mod tests {
         check("a.go", "", "flag.VisitAll(see)\n", 1);
         check("a.go", "", "strings.HasPrefix(name, \"test.\")\n", 1);
         check("a.go", "", "file := \"test.txt\"\n", 0);
-        check("a.go", "", "os.Args = []string{\"-test.list=.\"}\n", 1);
+        check("a.go", "", "os.Args = []string{\"-test.list=.\"}\n", 2);
         check("a.py", "", "Text.__eq__ = same\n", 1);
         check("a.go", "", "var Stages = []string{\"dev\", \"test\"}\n", 0);
         check("src/a.rs", "", "\"debug\" => Value::Text(text),\n", 0);

@@ -11,6 +11,7 @@ mod python;
 mod rust;
 mod vary;
 
+pub(super) use python::CONFIGURATION;
 pub(super) use vary::javascript::language;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -20,9 +20,9 @@ use crate::workspace::read_beneath;
 /// Records of one process are read up to this many bytes.
 const RECORDS: u64 = 256 << 20;
 
-/// Files that may speak of tests by name.
-const CONFIGURATION: [&str; 7] =
-    ["conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"];
+/// Files that configure pytest.
+pub(in crate::verify) const CONFIGURATION: [&str; 7] =
+    ["pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "pyproject.toml", "setup.cfg", "tox.ini"];
 
 /// Variables of Python's that the profiles set, and that `-I` and `-B` make up for.
 const HARMLESS: [&str; 2] = ["PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"];
@@ -183,7 +183,7 @@ fn sorted(paths: &[&str], dir: &str, protected: impl Fn(&str) -> bool) -> Files 
     }
     for path in paths.iter().filter(inside) {
         let name = path.rsplit('/').next().unwrap_or(path);
-        if CONFIGURATION.contains(&name) {
+        if name == "conftest.py" || CONFIGURATION.contains(&name) {
             files.configuration.push((*path).to_owned());
         }
         for root in &roots {
