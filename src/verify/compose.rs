@@ -85,7 +85,21 @@ impl Moved {
 /// The path of a module in its crate, by its file.
 fn module_of(path: &str) -> String {
     let inside = path.rsplit_once("src/").map_or(path, |(_, inside)| inside);
-    inside.strip_suffix(".rs").unwrap_or(inside).replace('/', "::")
+    let inside = folder_of(inside).or(inside.strip_suffix(".rs")).unwrap_or(inside);
+    inside.replace('/', "::")
+}
+
+/// The folder of a module whose file is the `mod.rs` in it.
+fn folder_of(path: &str) -> Option<&str> {
+    path.strip_suffix("/mod.rs")
+}
+
+/// The other file that the same module may be.
+fn sibling(path: &str) -> Option<String> {
+    match folder_of(path) {
+        Some(folder) => Some(format!("{folder}.rs")),
+        None => path.strip_suffix(".rs").map(|stem| format!("{stem}/mod.rs")),
+    }
 }
 
 /// What a patch gave other names, in all languages and in Rust's inline tests.
@@ -316,19 +330,22 @@ struct RustTests {
     moved: Moved,
 }
 
-/// Files of modules that got another name in the same folder: one with tests is gone, and one, or one with tests,
-/// is new there. Its code is the patch's, and its tests are those of the file that is gone.
+/// Files of modules that are in another place: `x.rs` is `x/mod.rs` now, or the other way round; or they got another
+/// name in the same folder, where one with tests is gone, and one, or one with tests, is new. The code is the patch's,
+/// and the tests are those of the file that is gone.
 fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Option<String>) -> Moved {
     #[derive(Default)]
     struct Folder<'a> {
         gone: Vec<&'a str>,
         new: Vec<(&'a str, bool)>,
     }
+    let same = same_module(candidate, base);
     let mut folders: BTreeMap<&str, Folder<'_>> = BTreeMap::new();
     for (path, after) in &candidate.0 {
         let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
         let root = ["lib.rs", "main.rs", "mod.rs", "build.rs"].contains(&name);
-        if !ends_with(path, "rs") || root || tests.contains(path.as_str()) {
+        let known = same.iter().any(|(new, old)| [new, old].contains(&&path.to_string()));
+        if !ends_with(path, "rs") || root || known || tests.contains(path.as_str()) {
             continue;
         }
         let folder = folders.entry(folder).or_default();
@@ -347,7 +364,18 @@ fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Opt
             _ => None,
         }
     });
-    Moved(pairs.collect())
+    Moved(pairs.chain(same.iter().cloned()).collect())
+}
+
+/// Files with tests that are gone, behind the new ones that are the same module: `x.rs` and `x/mod.rs`.
+fn same_module(candidate: &Patch, base: &dyn Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let pair = |(path, after): (&RepoPath, &Option<File>)| {
+        let old = sibling(path.as_str())?;
+        let gone = candidate.0.get(&RepoPath::new(&old).ok()?).is_some_and(Option::is_none);
+        let new = after.is_some() && base(path.as_str()).is_none();
+        (new && gone && splice::has_tests(&base(&old)?)).then(|| (path.to_string(), old))
+    };
+    candidate.0.iter().filter_map(pair).collect()
 }
 
 impl Composed {
@@ -537,6 +565,11 @@ mod tests {
         check("shop a::wrapped::tests::one", "shop a::wrapped::tests::one");
         check("shop b::a::wrap::tests::one", "shop b::a::wrap::tests::one");
         check("shop::doc src/a/wrap.rs - a::wrap::cut", "shop::doc src/a/lines.rs - a::lines::cut");
+        let folder = Moved([("src/a/wrap/mod.rs".to_owned(), "src/a/wrap.rs".to_owned())].into());
+        let same = "shop a::wrap::tests::one";
+        assert_eq!(folder.id(same), same);
+        let doc = "shop::doc src/a/wrap.rs - a::wrap::cut";
+        assert_eq!(folder.id(doc), "shop::doc src/a/wrap/mod.rs - a::wrap::cut");
         let baseline = Baseline { targets: ["shop a::wrap::one".to_owned()].into(), ..Baseline::default() };
         assert_eq!(moved.follow(&baseline).targets, ["shop a::lines::one".to_owned()].into());
     }
@@ -560,6 +593,11 @@ mod tests {
         check(&["src/a.rs", "src/d.rs"], &[("src/b.rs", tested)], &[]);
         check(&["src/a.rs"], &[("src/x/b.rs", tested)], &[]);
         check(&["src/lib.rs"], &[("src/b.rs", tested)], &[]);
+        // The same module in the other file that it may be.
+        check(&["src/a.rs"], &[("src/a/mod.rs", "mod tests;")], &[("src/a/mod.rs", "src/a.rs")]);
+        check(&["src/a/mod.rs"], &[("src/a.rs", tested)], &[("src/a.rs", "src/a/mod.rs")]);
+        check(&["src/a.rs"], &[("src/a/mod.rs", ""), ("src/b.rs", tested)], &[("src/a/mod.rs", "src/a.rs")]);
+        check(&["src/a.rs"], &[("src/b/mod.rs", tested)], &[]);
     }
 
     #[test]

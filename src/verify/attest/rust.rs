@@ -148,14 +148,17 @@ impl Session {
             || manifests.any(|path| read(&tree, path).contains("forbid")))
     }
 
-    /// The Rust files that the base has, as they are in the tree, but for those that were rewritten before.
+    /// The Rust files that the base has, as they are in the tree, but for those that are gone there (a module may stand
+    /// in another file now) and those that were rewritten before.
     fn texts(&self, assignment: &Assignment<'_>) -> Result<BTreeMap<String, String>> {
         let paths = assignment.base_paths()?;
         let below =
             paths.iter().filter(|path| self.is_below(path.as_str()) && !self.written.contains_key(*path));
         let names = below.map(RepoPath::as_str);
         let rust = names.filter(|path| path.rsplit_once('.').is_some_and(|(_, ending)| ending == "rs"));
-        Ok(rust.map(|path| (path.to_owned(), read(&assignment.workspace.tree(), path))).collect())
+        let tree = assignment.workspace.tree();
+        let there = rust.filter(|path| tree.join(path).symlink_metadata().is_ok());
+        Ok(there.map(|path| (path.to_owned(), read(&tree, path))).collect())
     }
 
     fn is_below(&self, path: &str) -> bool {
