@@ -14,6 +14,7 @@ use regex::Regex;
 use super::attest::CONFIGURATION;
 use super::inline::{self, Inline};
 use super::manifest::{self, Merged};
+use super::packages::Packages;
 use super::renames::{self, Change, Renames};
 use super::{Verifier, plain};
 use crate::patch::{File, FileKind, Patch, RepoPath};
@@ -34,23 +35,44 @@ pub struct Composed {
     pub replayed: Patch,
     /// The names, for tests that the patch does not know.
     pub renames: Names,
-    /// Rust modules that moved to a file of another name, their tests with them.
+    /// What moved to another file or folder, its tests with it.
     pub moved: Moved,
 }
 
-/// Files of Rust modules that the patch deleted, by the new files that stand in their places.
+/// What moved with the tests of the base.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Moved(BTreeMap<String, String>);
+pub struct Moved {
+    /// Files of Rust modules that the patch deleted, by the new files that stand in their places.
+    modules: BTreeMap<String, String>,
+    /// Go packages.
+    packages: Packages,
+}
 
 impl Moved {
     /// The file that a new one stands for.
     pub(super) fn from(&self, new: &RepoPath) -> Result<Option<RepoPath>> {
-        self.0.get(new.as_str()).map(|old| RepoPath::new(old)).transpose()
+        let old = self.modules.get(new.as_str()).cloned().or_else(|| self.packages.from(new.as_str()));
+        old.map(|old| RepoPath::new(&old)).transpose()
+    }
+
+    /// A file of tests where it belongs now, and as it imports what moved.
+    pub(super) fn file(&self, path: &RepoPath, file: Option<&File>) -> Result<(RepoPath, Option<File>)> {
+        let place = match self.packages.place(path.as_str()) {
+            Some(place) => RepoPath::new(&place)?,
+            None => path.clone(),
+        };
+        let file = file.map(|file| match text(file.clone()) {
+            Ok(text) if ends_with(path, "go") => {
+                File { kind: file.kind, content: self.packages.imports(&text).into_bytes() }
+            }
+            _ => file.clone(),
+        });
+        Ok((place, file))
     }
 
     /// What the base says, under the names that the tests in these files have now.
     pub(super) fn follow<'a>(&self, baseline: &'a Baseline) -> Cow<'a, Baseline> {
-        if self.0.is_empty() {
+        if self.modules.is_empty() && self.packages.is_empty() {
             return Cow::Borrowed(baseline);
         }
         let all = |ids: &BTreeSet<TestId>| ids.iter().map(|id| self.id(id)).collect();
@@ -73,9 +95,10 @@ impl Moved {
         })
     }
 
-    /// `crate old::tests::name` and `crate src/old.rs - old::item` with the new module and file.
+    /// `crate old::tests::name` and `crate src/old.rs - old::item` with the new module and file, and
+    /// `import/path.TestName` with the new path.
     pub(super) fn id(&self, id: &str) -> TestId {
-        self.0.iter().fold(id.to_owned(), |id, (new, old)| {
+        self.modules.iter().fold(self.packages.id(id), |id, (new, old)| {
             let modules = |path: &str| format!(" {}::", module_of(path));
             id.replace(&format!(" {old} "), &format!(" {new} ")).replace(&modules(old), &modules(new))
         })
@@ -133,6 +156,9 @@ impl Verifier {
         let rust = self.rust_tests(candidate)?;
         let (protected, root) = (self.protected()?, &self.workshop.snapshot.root);
         let renames = self.renames(candidate, &protected)?;
+        let packages = self.packages(candidate)?;
+        let moved = Moved { modules: rust.modules, packages };
+        let followed = self.followed(candidate, &moved, &renames)?;
         for (path, after) in &candidate.0 {
             let before = self.workshop.snapshot.file(path)?;
             // What is there and cannot be read as a file (a folder, a device, gigabytes) cannot be edited either.
@@ -140,6 +166,10 @@ impl Verifier {
             let name = path.as_str().rsplit('/').next().unwrap_or_default();
             if odd {
                 composed.left_out.push(path.to_string());
+            } else if let Some(file) = followed.0.get(path) {
+                if file != after {
+                    composed.left_out.push(path.to_string());
+                }
             } else if LOCKS.contains(&name) {
                 composed.left_out.push(format!("{path} (made anew from the manifests)"));
             } else if let Some(merged) = merged(name, before.as_ref(), after.as_ref()) {
@@ -148,10 +178,10 @@ impl Verifier {
                 || rust.files.contains(path.as_str())
             {
                 composed.add_test(path, before.as_ref(), after.as_ref(), &renames);
-            } else if rust.moved.0.values().any(|old| old == path.as_str()) {
+            } else if moved.modules.values().any(|old| old == path.as_str()) {
                 composed.product.0.insert(path.clone(), None);
             } else if ends_with(path, "rs") {
-                let old = rust.moved.from(path)?;
+                let old = moved.from(path)?;
                 let old = old.map(|old| self.workshop.snapshot.file(&old)).transpose()?.flatten();
                 composed.replayed.0.extend(old.clone().map(|old| (path.clone(), Some(old))));
                 composed.add_rust(path, before.as_ref(), old.as_ref(), after.as_ref(), &rust.renames);
@@ -162,7 +192,9 @@ impl Verifier {
         }
         let public = self.public(candidate, &protected, rust.renames)?;
         composed.renames = Names { general: renames, rust: public };
-        composed.moved = rust.moved;
+        composed.moved = moved;
+        composed.replayed.0.extend(followed.0.clone().into_iter().filter(|(_, file)| file.is_some()));
+        composed.product.0.extend(followed.0);
         Ok(composed)
     }
 
@@ -294,8 +326,54 @@ impl Verifier {
             .collect();
         let pairs: Vec<(&str, &str)> =
             changed.iter().map(|(old, new)| (old.as_str(), new.as_str())).collect();
-        let moved = moved(candidate, &files, &base);
-        Ok(RustTests { files, renames: splice::Renames::between(&pairs), moved })
+        let modules = moved(candidate, &files, &base);
+        Ok(RustTests { files, renames: splice::Renames::between(&pairs), modules })
+    }
+
+    /// The Go packages that a candidate moved.
+    fn packages(&self, candidate: &Patch) -> Result<Packages> {
+        if !candidate.paths().any(|path| ends_with(path, "go")) {
+            return Ok(Packages::default());
+        }
+        let base = |path: &str| -> Option<String> {
+            text(self.workshop.snapshot.file(&RepoPath::new(path).ok()?).ok()??).ok()
+        };
+        let after = |path: &str| match candidate.0.get(&RepoPath::new(path).ok()?) {
+            Some(file) => text(file.clone()?).ok(),
+            None => base(path),
+        };
+        Ok(Packages::between(candidate, &self.workshop.snapshot.paths()?, &base, &after))
+    }
+
+    /// The base's tests of Go packages that moved, in their new places and gone from the old ones, and its other tests
+    /// that import these. Data of tests moves where the patch moves it.
+    fn followed(&self, candidate: &Patch, moved: &Moved, renames: &Renames) -> Result<Patch> {
+        let mut followed = Patch::default();
+        if moved.packages.is_empty() {
+            return Ok(followed);
+        }
+        for path in self.workshop.snapshot.paths()? {
+            let test = path.as_str().ends_with("_test.go");
+            let data = format!("/{path}").contains("/testdata/") && candidate.0.get(&path) == Some(&None);
+            let Some(before) = self.workshop.snapshot.file(&path)?.filter(|_| test || data) else { continue };
+            let (place, file) = moved.file(&path, Some(&before))?;
+            if place == path && file.as_ref() == Some(&before) {
+                continue;
+            }
+            let patched = candidate.0.get(&place).cloned().flatten().and_then(|file| text(file).ok());
+            let file = match (file.clone().map(text), patched) {
+                (Some(Ok(text)), Some(patched)) if test => {
+                    let content = renames.replay(path.as_str(), &text, &patched).into_bytes();
+                    Some(File { kind: before.kind, content })
+                }
+                _ => file,
+            };
+            if place != path {
+                followed.0.insert(path, None);
+            }
+            followed.0.insert(place, file);
+        }
+        Ok(followed)
     }
 
     /// The globs of protected files: the task's, and those of every suite below its folder.
@@ -327,13 +405,18 @@ struct RustTests {
     /// Files that only test modules lead to.
     files: BTreeSet<String>,
     renames: splice::Renames,
-    moved: Moved,
+    /// See [`Moved`].
+    modules: BTreeMap<String, String>,
 }
 
 /// Files of modules that are in another place: `x.rs` is `x/mod.rs` now, or the other way round; or they got another
 /// name in the same folder, where one with tests is gone, and one, or one with tests, is new. The code is the patch's,
 /// and the tests are those of the file that is gone.
-fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Option<String>) -> Moved {
+fn moved(
+    candidate: &Patch,
+    tests: &BTreeSet<String>,
+    base: &dyn Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
     #[derive(Default)]
     struct Folder<'a> {
         gone: Vec<&'a str>,
@@ -364,7 +447,7 @@ fn moved(candidate: &Patch, tests: &BTreeSet<String>, base: &dyn Fn(&str) -> Opt
             _ => None,
         }
     });
-    Moved(pairs.chain(same.iter().cloned()).collect())
+    pairs.chain(same.iter().cloned()).collect()
 }
 
 /// Files with tests that are gone, behind the new ones that are the same module: `x.rs` and `x/mod.rs`.
@@ -559,13 +642,19 @@ mod tests {
 
     #[test]
     fn the_ids_of_a_moved_module_follow_it_and_others_do_not() {
-        let moved = Moved([("src/a/lines.rs".to_owned(), "src/a/wrap.rs".to_owned())].into());
+        let moved = Moved {
+            modules: [("src/a/lines.rs".to_owned(), "src/a/wrap.rs".to_owned())].into(),
+            ..Moved::default()
+        };
         let check = |before: &str, after: &str| assert_eq!(moved.id(before), after);
         check("shop a::wrap::tests::one", "shop a::lines::tests::one");
         check("shop a::wrapped::tests::one", "shop a::wrapped::tests::one");
         check("shop b::a::wrap::tests::one", "shop b::a::wrap::tests::one");
         check("shop::doc src/a/wrap.rs - a::wrap::cut", "shop::doc src/a/lines.rs - a::lines::cut");
-        let folder = Moved([("src/a/wrap/mod.rs".to_owned(), "src/a/wrap.rs".to_owned())].into());
+        let folder = Moved {
+            modules: [("src/a/wrap/mod.rs".to_owned(), "src/a/wrap.rs".to_owned())].into(),
+            ..Moved::default()
+        };
         let same = "shop a::wrap::tests::one";
         assert_eq!(folder.id(same), same);
         let doc = "shop::doc src/a/wrap.rs - a::wrap::cut";
@@ -584,7 +673,7 @@ mod tests {
             patch.0.extend(new);
             let base = |path: &str| gone.contains(&path).then(|| tested.to_owned());
             let expected = expected.iter().map(|(new, old)| ((*new).to_owned(), (*old).to_owned()));
-            assert_eq!(moved(&patch, &BTreeSet::new(), &base).0, expected.collect());
+            assert_eq!(moved(&patch, &BTreeSet::new(), &base), expected.collect());
         };
         check(&["src/a.rs"], &[("src/b.rs", tested)], &[("src/b.rs", "src/a.rs")]);
         check(&["src/a.rs"], &[("src/b.rs", "fn a() {}\n")], &[("src/b.rs", "src/a.rs")]);

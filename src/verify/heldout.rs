@@ -72,7 +72,7 @@ impl Judging<'_> {
         let Some(held_out) = &self.verifier.held_out else {
             return Ok(Finding::NotRun("none were given".to_owned()));
         };
-        let files = &self.renamed(&held_out.files);
+        let files = &self.renamed(&held_out.files)?;
         (self.say)("running held-out tests");
         if self.level < Level::Attested {
             return Ok(match self.observed(files, None).await? {
@@ -245,13 +245,13 @@ impl Judging<'_> {
         Finding::Passed(format!("{tests} passed, n = {n} decoys told apart (2^-{n} = {:.1e})", odds(n)))
     }
 
-    /// The held-out files under the names that the patch gave its product.
-    fn renamed(&self, files: &Patch) -> Patch {
+    /// The held-out files under the names, and in the places, that the patch gave its product.
+    fn renamed(&self, files: &Patch) -> Result<Patch> {
         let names = &self.composed.renames;
         let renamed = |(path, file): (&RepoPath, &Option<File>)| {
-            (path.clone(), file.as_ref().map(|file| names.apply(path, file)))
+            self.composed.moved.file(path, file.as_ref().map(|file| names.apply(path, file)).as_ref())
         };
-        Patch(files.0.iter().map(renamed).collect())
+        Ok(Patch(files.0.iter().map(renamed).collect::<Result<_>>()?))
     }
 
     /// Held-out tests in one process, those of one side of a coin expecting a wrong value, and the others in another
@@ -334,7 +334,7 @@ impl Judging<'_> {
         let Some(held_out) = &self.verifier.held_out else { return Ok(0) };
         let mut workspace = self.verifier.workshop.workspace()?;
         workspace.apply(delivered)?;
-        workspace.apply(&self.renamed(&held_out.files))?;
+        workspace.apply(&self.renamed(&held_out.files)?)?;
         let run = self.verifier.observe(&mut workspace, None).await?;
         let gone = |id: &&TestId| self.composed.renames.keep(id) && !is_there(&run, id);
         let brought = self.brought();

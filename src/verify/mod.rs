@@ -20,6 +20,7 @@ mod manifest;
 mod naive;
 mod observe;
 mod oracle;
+mod packages;
 mod receipt;
 mod renames;
 mod signature;
