@@ -12,6 +12,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::Regex;
 
 use super::attest::CONFIGURATION;
+use super::doctests::{self, Doctests};
 use super::inline::{self, Inline};
 use super::manifest::{self, Merged};
 use super::packages::Packages;
@@ -46,6 +47,8 @@ pub struct Moved {
     modules: BTreeMap<String, String>,
     /// Go packages.
     packages: Packages,
+    /// Python's examples.
+    doctests: Doctests,
 }
 
 impl Moved {
@@ -72,7 +75,7 @@ impl Moved {
 
     /// What the base says, under the names that the tests in these files have now.
     pub(super) fn follow<'a>(&self, baseline: &'a Baseline) -> Cow<'a, Baseline> {
-        if self.modules.is_empty() && self.packages.is_empty() {
+        if self.modules.is_empty() && self.packages.is_empty() && self.doctests.is_empty() {
             return Cow::Borrowed(baseline);
         }
         let all = |ids: &BTreeSet<TestId>| ids.iter().map(|id| self.id(id)).collect();
@@ -96,9 +99,9 @@ impl Moved {
     }
 
     /// `crate old::tests::name` and `crate src/old.rs - old::item` with the new module and file, and
-    /// `import/path.TestName` with the new path.
+    /// `import/path.TestName` and `file.py::module.owner` with the new path.
     pub(super) fn id(&self, id: &str) -> TestId {
-        self.modules.iter().fold(self.packages.id(id), |id, (new, old)| {
+        self.modules.iter().fold(self.doctests.id(&self.packages.id(id)), |id, (new, old)| {
             let modules = |path: &str| format!(" {}::", module_of(path));
             id.replace(&format!(" {old} "), &format!(" {new} ")).replace(&modules(old), &modules(new))
         })
@@ -157,7 +160,8 @@ impl Verifier {
         let (protected, root) = (self.protected()?, &self.workshop.snapshot.root);
         let renames = self.renames(candidate, &protected)?;
         let packages = self.packages(candidate)?;
-        let moved = Moved { modules: rust.modules, packages };
+        let doctests = self.doctests(candidate, &protected)?;
+        let moved = Moved { modules: rust.modules, packages, doctests };
         let followed = self.followed(candidate, &moved, &renames)?;
         for (path, after) in &candidate.0 {
             let before = self.workshop.snapshot.file(path)?;
@@ -186,7 +190,7 @@ impl Verifier {
                 composed.replayed.0.extend(old.clone().map(|old| (path.clone(), Some(old))));
                 composed.add_rust(path, before.as_ref(), old.as_ref(), after.as_ref(), &rust.renames);
             } else {
-                let put_back = self.inline(path, before.as_ref(), after.as_ref())?;
+                let put_back = self.inline(path, before.as_ref(), after.as_ref(), &moved)?;
                 composed.add_inline(path, after.as_ref(), put_back);
             }
         }
@@ -199,7 +203,13 @@ impl Verifier {
     }
 
     /// A product file of a language whose tests may stand in it, with those of the base.
-    fn inline(&self, path: &RepoPath, before: Option<&File>, after: Option<&File>) -> Result<Inline> {
+    fn inline(
+        &self,
+        path: &RepoPath,
+        before: Option<&File>,
+        after: Option<&File>,
+        moved: &Moved,
+    ) -> Result<Inline> {
         let read = |file: Option<&File>| file.and_then(|file| text(file.clone()).ok());
         let Some(old) = read(before) else { return Ok(Inline::Same) };
         let doctests = ends_with(path, "py") && old.contains(">>>") && self.runs_doctests()?;
@@ -209,12 +219,26 @@ impl Verifier {
             return Ok(if lost { why() } else { Inline::Same });
         };
         if doctests {
-            return Ok(inline::python(&old, &new));
+            return Ok(inline::python(&old, &new, &moved.doctests.of(path.as_str())));
         }
         if !(old.contains(inline::VITEST) || new.contains(inline::VITEST)) {
             return Ok(Inline::Same);
         }
         Ok(inline::script(path.as_str(), &old, &new))
+    }
+
+    /// The doctests that a candidate moved to other files.
+    fn doctests(&self, candidate: &Patch, protected: &GlobSet) -> Result<Doctests> {
+        let mut changes = Vec::new();
+        for (path, after) in &candidate.0 {
+            if ends_with(path, "py") && !protected.is_match(path.as_str()) {
+                let read = |file: Option<File>| file.and_then(|file| text(file).ok()).unwrap_or_default();
+                let (old, new) = (read(self.workshop.snapshot.file(path)?), read(after.clone()));
+                changes.push(doctests::Change { path: path.to_string(), old, new });
+            }
+        }
+        let any = changes.iter().any(|change| change.old.contains(">>>")) && self.runs_doctests()?;
+        Ok(if any { Doctests::between(&changes) } else { Doctests::default() })
     }
 
     /// Whether anything of the base's tests or their configuration speaks of doctests.

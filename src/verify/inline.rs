@@ -23,14 +23,15 @@ pub(super) enum Inline {
     Lost(String),
 }
 
-/// A Python file: each docstring with examples is the base's, unless it only adds examples at its end.
-pub(super) fn python(base: &str, patched: &str) -> Inline {
+/// A Python file: each docstring with examples is the base's, unless it only adds examples at its end. Those of the
+/// owners in `moved` are in another file.
+pub(super) fn python(base: &str, patched: &str, moved: &BTreeSet<String>) -> Inline {
     let (Some(old), Some(new)) = (docstrings(base), docstrings(patched)) else {
         let same = examples(base) == examples(patched);
         return if same { Inline::Same } else { Inline::Lost("its doctests cannot be read".to_owned()) };
     };
     let mut edits = Vec::new();
-    for (owner, before) in &old {
+    for (owner, before) in old.iter().filter(|(owner, _)| !moved.contains(*owner)) {
         let now = new.get(owner).map(Vec::as_slice).unwrap_or_default();
         let mut kept = BTreeSet::new();
         for (at, one) in before.iter().enumerate().filter(|(_, one)| !one.examples.is_empty()) {
@@ -45,10 +46,10 @@ pub(super) fn python(base: &str, patched: &str) -> Inline {
                 edits.push(now[place].put(one));
                 continue;
             }
-            let moved = |(name, all): (&String, &Vec<Docstring<'_>>)| {
+            let renamed = |(name, all): (&String, &Vec<Docstring<'_>>)| {
                 !old.contains_key(name) && all.iter().any(|other| other.keeps(one))
             };
-            if !new.iter().any(moved) {
+            if !new.iter().any(renamed) {
                 return Inline::Lost(format!("the examples of {} are gone", shown(owner)));
             }
         }
@@ -59,6 +60,26 @@ pub(super) fn python(base: &str, patched: &str) -> Inline {
         }
     }
     if edits.is_empty() { Inline::Same } else { Inline::PutBack(apply(patched, edits)) }
+}
+
+/// The docstrings with examples, by their owners, that a Python file had and whose owners are not in it any more.
+pub(super) fn gone<'t>(base: &'t str, patched: &str) -> BTreeMap<String, Docstring<'t>> {
+    let (Some(old), Some(new)) = (docstrings(base), docstrings(patched)) else { return BTreeMap::new() };
+    let one = |all: Vec<Docstring<'t>>| <[_; 1]>::try_from(all).ok().map(|[one]| one);
+    old.into_iter()
+        .filter(|(owner, _)| new.get(owner).is_none_or(Vec::is_empty))
+        .filter_map(|(owner, all)| Some((owner, one(all).filter(|one| !one.examples.is_empty())?)))
+        .collect()
+}
+
+/// The owners whose docstrings another Python file has now, and had not before.
+pub(super) fn came(gone: &BTreeMap<String, Docstring<'_>>, before: &str, after: &str) -> BTreeSet<String> {
+    let (Some(old), Some(new)) = (docstrings(before), docstrings(after)) else { return BTreeSet::new() };
+    let here = |owner: &&String| {
+        old.get(*owner).is_none_or(Vec::is_empty)
+            && matches!(new.get(*owner).map(Vec::as_slice), Some([one]) if one.keeps(&gone[*owner]))
+    };
+    gone.keys().filter(here).cloned().collect()
 }
 
 fn shown(owner: &str) -> &str {
@@ -101,7 +122,7 @@ pub(super) fn script(path: &str, base: &str, patched: &str) -> Inline {
 }
 
 /// A place for a docstring.
-struct Docstring<'t> {
+pub(super) struct Docstring<'t> {
     /// The docstring, if there is one.
     text: Option<&'t str>,
     /// Its examples.
@@ -257,8 +278,12 @@ mod tests {
 
     const BASE: &str = "def f(x):\n    \"\"\"Adds.\n\n    >>> f(1)\n    2\n    \"\"\"\n    return x\n";
 
+    fn unmoved(patched: &str) -> Inline {
+        python(BASE, patched, &BTreeSet::new())
+    }
+
     fn put_back(patched: &str, expected: Option<&str>) {
-        let found = python(BASE, patched);
+        let found = unmoved(patched);
         match expected {
             None => assert_eq!(found, Inline::Same, "{patched}"),
             Some(text) => assert_eq!(found, Inline::PutBack(text.to_owned()), "{patched}"),
@@ -294,10 +319,10 @@ mod tests {
                 text.replace("    ", "\0").replace("def", "    def").replace('\0', "        ")
             )
         };
-        assert_eq!(python(BASE, &inside(BASE)), Inline::Same);
-        let Inline::PutBack(text) = python(BASE, &inside(&weak)) else { panic!("no example was put back") };
+        assert_eq!(unmoved(&inside(BASE)), Inline::Same);
+        let Inline::PutBack(text) = unmoved(&inside(&weak)) else { panic!("no example was put back") };
         assert!(text.contains(doc()), "{text}");
-        let lost = |patched: &str| assert!(matches!(python(BASE, patched), Inline::Lost(_)), "{patched}");
+        let lost = |patched: &str| assert!(matches!(unmoved(patched), Inline::Lost(_)), "{patched}");
         lost("def g(x):\n    return x\n");
         lost(&format!("{weak}def (\n"));
         lost(&format!("{BASE}\n{weak}"));
@@ -306,7 +331,7 @@ mod tests {
         put_back(&format!("@overload\ndef f(x: int) -> int: ...\n{BASE}"), None);
         // What doctest does not see, or sees and does not stand there.
         put_back(&BASE.replace("    >>> f", "    \u{a0}>>> f"), Some(BASE));
-        let Inline::PutBack(text) = python(BASE, &BASE.replacen('"', "f\"", 1)) else {
+        let Inline::PutBack(text) = unmoved(&BASE.replacen('"', "f\"", 1)) else {
             panic!("a text that is no docstring was taken for one")
         };
         assert!(text.contains(&format!("{}\n    f\"", doc())), "{text}");
@@ -317,7 +342,7 @@ mod tests {
     fn many_definitions_of_one_name_are_read_in_time() {
         let many = "def f():\n    pass\n".repeat(20_000);
         let start = std::time::Instant::now();
-        assert!(matches!(python(BASE, &many), Inline::PutBack(_)));
+        assert!(matches!(unmoved(&many), Inline::PutBack(_)));
         assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 

@@ -10,6 +10,7 @@ mod baseline;
 mod code;
 mod compose;
 mod controls;
+mod doctests;
 pub mod given;
 mod heldout;
 mod inline;
