@@ -386,8 +386,8 @@ impl Verifier {
             }
             let patched = candidate.0.get(&place).cloned().flatten().and_then(|file| text(file).ok());
             let file = match (file.clone().map(text), patched) {
-                (Some(Ok(text)), Some(patched)) if test => {
-                    let content = renames.replay(path.as_str(), &text, &patched).into_bytes();
+                (Some(Ok(own)), Some(patched)) if test => {
+                    let content = renames.replay(path.as_str(), &own, &patched).into_bytes();
                     Some(File { kind: before.kind, content })
                 }
                 _ => file,

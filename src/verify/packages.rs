@@ -3,6 +3,7 @@
 //! changes, in them and in other tests. What the package does in its new place is the product's own, as before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -76,7 +77,7 @@ impl Packages {
 
     /// Where a Go file of a package was.
     pub(super) fn from(&self, path: &str) -> Option<String> {
-        let go = |rest: &&str| rest.ends_with(".go");
+        let go = |rest: &&str| is_go(rest);
         self.0.iter().find_map(|one| Some(join(&one.old, own(path, &one.new).filter(go)?)))
     }
 
@@ -113,12 +114,16 @@ fn sources<'a>(paths: impl Iterator<Item = &'a RepoPath>) -> BTreeMap<&'a str, B
     let mut folders: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for path in paths.map(RepoPath::as_str) {
         let aside = path.split('/').any(|part| part == "testdata" || part == "vendor");
-        if path.ends_with(".go") && !path.ends_with("_test.go") && !aside {
+        if is_go(path) && !path.ends_with("_test.go") && !aside {
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
             folders.entry(folder).or_default().insert(name);
         }
     }
     folders
+}
+
+fn is_go(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|own| own == "go")
 }
 
 /// The rest of the path of a file that stands in a folder or in the `testdata` there.
