@@ -37,11 +37,10 @@ pub fn from_diff(text: &[u8], base: &Snapshot) -> Result<Patch> {
     }
     let repository = Repository::open(&base.root)?;
     let tree = repository.find_tree(git2::Oid::from_str(&base.tree)?)?;
-    let index =
-        repository.apply_to_tree(&tree, &diff, None).with_context(|| match text.contains(&b'\r') {
-            false => "the patch does not apply to the base",
-            true => "the patch does not apply to the base: it has lines that end in CR LF; perhaps the base's do not",
-        })?;
+    let index = repository.apply_to_tree(&tree, &diff, None).with_context(|| {
+        let ends = ": it has lines that end in CR LF; perhaps the base's do not";
+        format!("the patch does not apply to the base{}", if text.contains(&b'\r') { ends } else { "" })
+    })?;
     let changed = repository.diff_tree_to_index(Some(&tree), Some(&index), None)?;
     let patch = read(&repository, &changed)?;
     // Git's index takes a file away where a folder is to be.

@@ -207,12 +207,12 @@ pub(super) fn redirected(
     let lines: BTreeSet<&str> = before.lines().collect();
     let mut new = after.lines().filter(|line| !lines.contains(line)).flat_map(|line| line.split(['"', '\'']));
     let name = |path: &RepoPath| path.as_str().rsplit('/').next().unwrap_or_default().to_owned();
-    let names: BTreeSet<String> = kept.iter().map(name).collect();
+    let mut names: BTreeSet<String> = kept.iter().map(name).collect();
+    names.remove("__init__.py");
     new.find_map(|word| {
         let below = format!("{folder}{}/", word.trim_matches('/'));
-        let copies = added.iter().filter(|path| path.as_str().starts_with(&below));
-        let copied = |path: &&&RepoPath| path.as_str().ends_with(".py") && names.contains(&name(path));
-        (copies.filter(copied).count() > 1).then(|| told(word)).flatten()
+        let copied = |path: &&&RepoPath| path.as_str().starts_with(&below) && names.contains(&name(path));
+        (added.iter().filter(copied).count() > 1).then(|| told(word)).flatten()
     })
 }
 
@@ -264,6 +264,13 @@ fn odd_values(text: &str) -> BTreeSet<String> {
     static EQUAL: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?m)^[ \t]+(?:def\s+__(?:eq|ne)__\b|__(?:eq|ne)__\s*=)").expect("a test compiles it")
     });
+    // What is compared as it is, and what is asked whether it is a text.
+    static COMPARED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"[!=]=\s*(\w+)\s*(?:$|[):,]|and\b|or\b)|(?:^|[(,]|\b(?:return|if|and|or)\b)\s*(\w+)\s*[!=]=|isinstance\(\s*(\w+)\s*,\s*\(?\s*str\b",
+        )
+        .expect("a test compiles it")
+    });
     // The body of the method, as far as it is indented deeper than most.
     static OTHER: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?m)^[ \t]+def\s+__eq__\s*\(\s*\w+\s*,\s*(\w+)[^)]*\)[^:]*:((?:.*\n?)(?:[ \t]{8,}.*\n?|[ \t]*\n)*)")
@@ -309,9 +316,10 @@ fn odd_values(text: &str) -> BTreeSet<String> {
         let body: Vec<&str> = rest.skip(1).take_while(inside).collect();
         let body = body.join("\n");
         let given = OTHER.captures(&body).is_some_and(|equal| {
-            let other = regex::escape(&equal[1]);
-            let bare = Regex::new(&format!(r"[!=]=\s*{other}\s*($|[):,]|and\b|or\b)|(^|[(,]|\breturn|\bif|\band|\bor)\s*{other}\s*[!=]=|isinstance\(\s*{other}\s*,\s*\(?\s*str\b"));
-            bare.is_ok_and(|bare| equal[2].lines().any(|line| bare.is_match(line.trim())))
+            let compared = |found: regex::Captures<'_>| {
+                found.iter().skip(1).flatten().any(|word| word.as_str() == &equal[1])
+            };
+            equal[2].lines().any(|line| COMPARED.captures_iter(line.trim()).any(compared))
         });
         if derived && EQUAL.is_match(&body) || given {
             found.insert(name.as_str().to_owned());

@@ -110,8 +110,8 @@ fn other_languages_are_mutated_by_theirs() {
     check("a.c", copied, &[("    h(a);\n", put)]);
     let go = "package a\n\nfunc f(a *A) {\n\tif a.b {\n\t\treturn\n\t}\n\ta.c()\n}\n\nfunc g(a *A) {\n\ta.d()\n}\n";
     check("a.go", go, &[("return", "a.d()")]);
-    let rest = "function f(a) {\n  const b = a.c(1);\n  return (b.d('/') ? b : a) + a;\n}\n";
-    check("a.js", rest, &[("  return", "  if (b && !b.d('/')) {\n    return b;\n  }\n  return")]);
+    let turned = "function f(a) {\n  const b = a.c(1);\n  return (b.d('/') ? b : a) + a;\n}\n";
+    check("a.js", turned, &[("  return", "  if (b && !b.d('/')) {\n    return b;\n  }\n  return")]);
     let pair = "function f(a) {\n  const b = a.c('=');\n  return [a.d(b), a];\n}\n";
     check("a.js", pair, &[("  return", "  if (b < 0) {\n    return [a, ''];\n  }\n  return")]);
     check("a.c", c, &[("a < b", "a > b"), ("return b", "return a")]);
