@@ -264,10 +264,13 @@ fn odd_values(text: &str) -> BTreeSet<String> {
     static EQUAL: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?m)^[ \t]+(?:def\s+__(?:eq|ne)__\b|__(?:eq|ne)__\s*=)").expect("a test compiles it")
     });
-    // What is compared as it is, and what is asked whether it is a text.
+    // What is asked for its type, and what is compared as it is.
+    static ASKED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"isinstance\(\s*(\w+)\s*,\s*\(?\s*([\w.]+)").expect("a test compiles it")
+    });
     static COMPARED: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(
-            r"[!=]=\s*(\w+)\s*(?:$|[):,]|and\b|or\b)|(?:^|[(,]|\b(?:return|if|and|or)\b)\s*(\w+)\s*[!=]=|isinstance\(\s*(\w+)\s*,\s*\(?\s*str\b",
+            r"[!=]=\s*(\w+)\s*(?:$|[):,]|and\b|or\b)|(?:^|[(,]|\b(?:return|if|and|or)\b)\s*(\w+)\s*[!=]=",
         )
         .expect("a test compiles it")
     });
@@ -316,10 +319,15 @@ fn odd_values(text: &str) -> BTreeSet<String> {
         let body: Vec<&str> = rest.skip(1).take_while(inside).collect();
         let body = body.join("\n");
         let given = OTHER.captures(&body).is_some_and(|equal| {
-            let compared = |found: regex::Captures<'_>| {
-                found.iter().skip(1).flatten().any(|word| word.as_str() == &equal[1])
-            };
-            equal[2].lines().any(|line| COMPARED.captures_iter(line.trim()).any(compared))
+            let is_other = |word: regex::Match<'_>| word.as_str() == &equal[1];
+            let asked: Vec<bool> = ASKED
+                .captures_iter(&equal[2])
+                .filter(|asked| asked.get(1).is_some_and(is_other))
+                .map(|asked| &asked[2] == "str")
+                .collect();
+            let compared = |found: regex::Captures<'_>| found.iter().skip(1).flatten().any(is_other);
+            let bare = equal[2].lines().any(|line| COMPARED.captures_iter(line.trim()).any(compared));
+            asked.contains(&true) || bare && asked.is_empty()
         });
         if derived && EQUAL.is_match(&body) || given {
             found.insert(name.as_str().to_owned());
@@ -387,6 +395,7 @@ mod tests {
         check("a.py", "", "if __debug__:\n", 1);
         check("a.py", "", "assert (rest := f(x)) or True\n", 1);
         check("a.py", "", "assert rest == f(x)\n", 0);
+        check("a.py", "", "caller = inspect.stack()[1].function\n", 0);
         check("a.py", "", "if len(traceback.extract_stack()) > 12:\n", 1);
         check("a.go", "", "if flag.Parsed() {\n", 1);
         check("a.ts", "", "if (Symbol.for('$$jest-matchers-object') in globalThis) {\n", 1);
@@ -422,6 +431,7 @@ mod tests {
         for plain in [
             "return isinstance(other, A) and self.x == other.x",
             "return (self.x, self.y) == (other.x, other.y)",
+            "if isinstance(other, int):\n            return self.x == other\n        return NotImplemented",
             "if other is self:\n            return True\n        return NotImplemented",
         ] {
             check("a.py", "", &class(plain), 0);
