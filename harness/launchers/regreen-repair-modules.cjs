@@ -64,7 +64,8 @@ function mapped(request) {
   return request;
 }
 
-/// The own file that a name means, if it is one: as it stands, with an extension, or what it is compiled from.
+/// The own file that a name means, if it is one: what it is compiled from, as it stands, or with an extension. An output
+/// that an earlier build left tells nothing of a candidate.
 function located(request, parent) {
   const name = mapped(request);
   if (!/^(\.|\/|file:)/.test(name)) return undefined;
@@ -73,7 +74,7 @@ function located(request, parent) {
 }
 
 function found(plain) {
-  for (const file of [plain, sourceOf(plain)].filter(Boolean)) {
+  for (const file of [sourceOf(plain), plain].filter(Boolean)) {
     const stem = file.replace(/\.([cm]?)jsx?$/, '.$1ts');
     const all = [file, stem, `${stem}x`, ...EXTENSIONS.map((each) => file + each), ...EXTENSIONS.map((each) => path.join(file, `index${each}`))];
     const there = all.find((each) => fs.statSync(each, { throwIfNoEntry: false })?.isFile());
