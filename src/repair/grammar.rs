@@ -129,6 +129,8 @@ pub struct Texts {
     pub siblings: Vec<Vec<String>>,
     /// What may stand around an expression.
     pub wrappers: Vec<String>,
+    /// What makes an operand of a larger type, where a failure says that a number did not fit.
+    pub wider: Vec<String>,
     /// What may be added to an expression.
     pub extensions: Vec<String>,
     /// What may become of a value that is assigned to `{x}`.

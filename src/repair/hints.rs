@@ -32,6 +32,11 @@ static ABSENT: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is a literal")
 });
 
+static OVERFLOW: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("(?i)with overflow|integer overflow|(int|long) overflow|out of range integral")
+        .expect("the pattern is a literal")
+});
+
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z_]\w{1,60}").expect("the pattern is a literal"));
 
@@ -74,7 +79,8 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
     let mut texts: Vec<&str> = messages.map(|test| test.message.as_str()).collect();
     texts.extend(ask.verifier.task.statement.as_deref());
     let absent = texts.iter().any(|text| ABSENT.is_match(text));
-    let mut hints = Hints { absent, ..Hints::default() };
+    let overflow = texts.iter().any(|text| OVERFLOW.is_match(text));
+    let mut hints = Hints { absent, overflow, ..Hints::default() };
     for line in texts.iter().flat_map(|text| text.lines()).filter(|line| line.len() < 400) {
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());

@@ -253,6 +253,20 @@ async fn exchanged_operands_are_mended_in_warm_vitest_processes() {
 }
 
 #[tokio::test]
+async fn sources_are_judged_where_tests_run_what_was_compiled_from_them() {
+    if installed(&["node", "npm"]) {
+        check("ts-node-money").await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_looked_for_under_another_name_is_renamed() {
+    if installed(&["sh", "awk"]) {
+        check("generic-tap-sh").await;
+    }
+}
+
+#[tokio::test]
 async fn modules_of_the_new_kind_are_mended_in_warm_node_processes() {
     if !installed(&["node"]) {
         return;

@@ -152,6 +152,16 @@ impl Maker<'_> {
             self.negate(left, 0.7);
             self.negate(right, 0.7);
         }
+        if !boolean && !comparison && self.hints.overflow {
+            for wider in &self.grammar.texts.wider {
+                let wrap = |node: Node, inner: &str| Edit {
+                    start: node.start_byte(),
+                    end: node.end_byte(),
+                    text: wider.replace("{}", inner),
+                };
+                self.push("widen-type", node, vec![wrap(left, &first), wrap(right, &second)], 1.0);
+            }
+        }
         if !boolean {
             for wrapper in self.grammar.texts.wrappers.iter().filter(|text| !text.contains("{x}")) {
                 let wrap = |node: Node, inner: &str| Edit {

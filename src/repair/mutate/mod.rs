@@ -76,6 +76,8 @@ pub struct Hints {
     pub strings: Vec<String>,
     /// Whether a failure says that something was not there.
     pub absent: bool,
+    /// Whether a failure says that a number was too large for its type.
+    pub overflow: bool,
 }
 
 impl<'a> Source<'a> {

@@ -7,10 +7,14 @@ use crate::repair::grammar::Grammars;
 
 /// All texts that a file may become, best first.
 fn texts(path: &str, text: &str) -> Vec<String> {
+    hinted(path, text, &Hints::default())
+}
+
+fn hinted(path: &str, text: &str, hints: &Hints) -> Vec<String> {
     let grammars = Grammars::load(None).unwrap();
     let grammar = grammars.of(path).unwrap();
     let source = Source::new(RepoPath::new(path).unwrap(), text.to_owned(), grammar).unwrap();
-    let mutants = source.mutants(&|_| 1.0, &grammars.priors, &Hints::default());
+    let mutants = source.mutants(&|_| 1.0, &grammars.priors, hints);
     for mutant in &mutants {
         assert!(grammars.priors.contains_key(mutant.kind), "{}", mutant.kind);
     }
@@ -115,6 +119,17 @@ fn other_languages_are_mutated_by_theirs() {
     let pair = "function f(a) {\n  const b = a.c('=');\n  return [a.d(b), a];\n}\n";
     check("a.js", pair, &[("  return", "  if (b < 0) {\n    return [a, ''];\n  }\n  return")]);
     check("a.c", c, &[("a < b", "a > b"), ("return b", "return a")]);
+}
+
+#[test]
+fn operands_get_a_larger_type_where_something_overflowed() {
+    let text = "fn f(a: i64, b: i64) -> i128 {\n    g(a * b)\n}\n";
+    let wider = text.replace("a * b", "i128::from(a) * i128::from(b)");
+    let first = |overflow| {
+        let found = hinted("a.rs", text, &Hints { overflow, ..Hints::default() });
+        found.iter().position(|text| *text == wider).unwrap()
+    };
+    assert!(first(true) < first(false) / 2, "{} {}", first(true), first(false));
 }
 
 #[test]
