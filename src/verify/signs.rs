@@ -390,6 +390,8 @@ mod tests {
         check("src/lib.rs", "", "debug_assert!(take(value <<= 1));\n", 1);
         check("src/lib.rs", "", "debug_assert!(a <= b && c == d, \"out of order\");\n", 0);
         check("src/lib.rs", "", "let here = thread::current();\n", 1);
+        check("src/lib.rs", "", "if catch_unwind(|| black_box(u8::MAX) + 1).is_err() {\n", 1);
+        check("src/lib.rs", "", "catch_unwind(|| parse(text)).map_err(|_| Error::Syntax)\n", 0);
         check("src/lib.rs", "", "match option_env!(\"CARGO_PRIMARY_PACKAGE\") {\n", 1);
         check("build.rs", "", "if env::var(\"DEBUG\").unwrap().len() == 4 {\n", 1);
         check("a.py", "", "if __debug__:\n", 1);
