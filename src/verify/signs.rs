@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::patch::{File, RepoPath};
+use crate::toolchain::splice;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +58,9 @@ static SIGNS: LazyLock<Result<Vec<Compiled>, String>> = LazyLock::new(|| {
     signs.sign.into_iter().map(|sign| compile(sign).map_err(|error| error.to_string())).collect()
 });
 
+/// Code of more bytes than this nobody wrote.
+const LARGEST: usize = 1 << 20;
+
 /// Lines that are looked at together.
 const JOINED: usize = 4;
 
@@ -76,7 +80,7 @@ pub(super) fn introduced(
     let text = |file: Option<&File>| {
         file.map_or(String::new(), |file| String::from_utf8_lossy(&file.content).into_owned())
     };
-    let (before, after) = (text(before), text(after));
+    let (mut before, mut after) = (text(before), text(after));
     let mut known: BTreeMap<&str, usize> = BTreeMap::new();
     for line in before.lines() {
         *known.entry(line.trim()).or_default() += 1;
@@ -105,6 +109,10 @@ pub(super) fn introduced(
             })
     });
     let mut found: Vec<&str> = found.map(|compiled| compiled.sign.what.as_str()).collect();
+    if ["py", "rs"].contains(&ending) && after.len() > LARGEST {
+        found.push("is too large to be looked at closely");
+        (before, after) = Default::default();
+    }
     let has_new = |all: fn(&str) -> BTreeSet<String>| !all(&after).is_subset(&all(&before));
     if path.as_str().rsplit('/').next() == Some("package.json") && has_new(conditions) {
         found.push("is other code in tests than in production");
@@ -144,10 +152,12 @@ fn joined(lines: &[&str]) -> Vec<String> {
 /// The types of a Rust file that are compared with what is no type of the program: a value of the standard library, or
 /// anything at all.
 fn odd_equalities(text: &str) -> BTreeSet<String> {
-    let Ok(file) = syn::parse_file(text) else { return BTreeSet::new() };
-    let mut found = Equalities::default();
-    syn::visit::Visit::visit_file(&mut found, &file);
-    found.0
+    let found = splice::in_syntax(text, |file| {
+        let mut found = Equalities::default();
+        syn::visit::Visit::visit_file(&mut found, file);
+        found.0
+    });
+    found.unwrap_or_default()
 }
 
 #[derive(Default)]
@@ -438,6 +448,17 @@ mod tests {
         ] {
             check("a.py", "", &class(plain), 0);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_nested_to_overflow_a_stack_has_no_signs() {
+        for depth in [150, 100_000] {
+            let text = format!("fn f() {{ {}1{} }}\n", "(".repeat(depth), ")".repeat(depth));
+            check("src/a.rs", "", &text, 0);
+            check("a.py", "", &text, 0);
+        }
+        check("a.py", "", &"x = 1\n".repeat(LARGEST / 4), 1);
+        check("a.go", "", &"x = 1\n".repeat(LARGEST / 4), 0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::ops::Range;
 pub use files::{Module, modules, test_files};
 pub use rename::{Renames, rename_all};
 use source::Body;
-pub(crate) use source::{Piece, Source, Token, Tokens};
+pub(crate) use source::{Piece, Source, Token, Tokens, in_syntax};
 
 /// One file of the composed tree.
 #[derive(Clone, Debug, Default, PartialEq)]

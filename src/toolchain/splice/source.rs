@@ -238,12 +238,7 @@ fn tokens(stream: &TokenStream) -> Tokens {
 impl Source {
     /// Parses a file; `None` when it is no Rust that this parser knows.
     pub fn read(text: &str) -> Option<Source> {
-        if text.len() > LARGEST {
-            return None;
-        }
-        // Parsing is recursive, and the text may be hostile.
-        let parser = std::thread::Builder::new().stack_size(STACK);
-        std::thread::scope(|scope| parser.spawn_scoped(scope, || parse(text)).ok()?.join().ok()?)
+        apart(text, || parse(text))
     }
 
     /// All tokens of the file.
@@ -313,6 +308,20 @@ impl Piece {
     pub fn shown(&self, path: &str) -> String {
         crate::text::clip(&super::join(path, &self.key), 120).into_owned()
     }
+}
+
+/// What there is to see in the syntax of a file; `None` when it is no Rust that this parser knows.
+pub(crate) fn in_syntax<T: Send>(text: &str, look: impl FnOnce(&syn::File) -> T + Send) -> Option<T> {
+    apart(text, || Some(look(&syn::parse2(stream(text)?).ok()?)))
+}
+
+/// Parsing is recursive, and the text may be hostile.
+fn apart<T: Send>(text: &str, work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
+    if text.len() > LARGEST {
+        return None;
+    }
+    let parser = std::thread::Builder::new().stack_size(STACK);
+    std::thread::scope(|scope| parser.spawn_scoped(scope, work).ok()?.join().ok()?)
 }
 
 fn parse(text: &str) -> Option<Source> {
