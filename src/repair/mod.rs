@@ -4,12 +4,12 @@
 //! builds, it searches among small edits of suspicious lines (`logic`), with the tests as judge; what is known of
 //! languages for that stands in `harness/repair-operators`.
 
+mod files;
 pub mod grammar;
 mod hints;
 mod lint;
 mod locate;
 mod logic;
-mod misnamed;
 pub mod mutate;
 mod rules;
 mod scene;
@@ -200,7 +200,7 @@ impl Repair {
         if found.is_some() {
             return Ok(found);
         }
-        for candidate in misnamed::candidates(ask, &editable)? {
+        for candidate in files::candidates(ask, &editable)? {
             if Instant::now() < end && passes(ask, &candidate.patch).await? {
                 return Ok(Some(candidate));
             }

@@ -1,5 +1,6 @@
 //! A file that is looked up by its name at run time is not found when it is misspelt, and no compiler says so. Such a
-//! file is named nowhere else, and a failing test speaks of a name that is almost its own.
+//! file is named nowhere else, and a failing test speaks of a name that is almost its own. Likewise a file that somebody
+//! left behind is found where it should not be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +14,28 @@ use crate::verdict::TestId;
 /// Names that are tried, each by running the tests.
 const TRIED: usize = 4;
 
+/// What stands in the names of files that editors, tools and people leave behind.
+const LEFT: [&str; 6] = [".orig", ".rej", ".bak", ".old", ".swp", ".local."];
+
 /// Files of a repository that are read; one with more is not looked at.
 const FILES: usize = 2_000;
 
-/// The files that may be misnamed under the names that failing tests speak of, likeliest first.
+/// The files that may be misnamed, under the names that failing tests speak of, likeliest first; then without those that
+/// may be left behind.
 pub(super) fn candidates(ask: &Ask<'_>, editable: &Editable) -> Result<Vec<Candidate>> {
     let paths = ask.verifier.workshop.snapshot.paths()?;
     if paths.len() > FILES {
         return Ok(Vec::new());
     }
+    let left = |path: &&RepoPath| {
+        LEFT.iter().any(|mark| path.as_str().contains(mark)) || path.as_str().ends_with('~')
+    };
+    let deleted = |path: &RepoPath| {
+        editable.read(path)?;
+        let applied = vec![format!("{path} was left behind, by its name; deleted")];
+        Some(Candidate { patch: Patch([(path.clone(), None)].into()), applied })
+    };
+    let leftovers = paths.iter().filter(left).filter_map(deleted).take(TRIED);
     let failing: Vec<&TestId> = ask.baseline.targets.iter().collect();
     let (_, mut spoken) = hints::places(ask, &failing);
     spoken.extend(hints::words(ask.verifier.task.statement.as_deref().unwrap_or_default()));
@@ -58,7 +72,7 @@ pub(super) fn candidates(ask: &Ask<'_>, editable: &Editable) -> Result<Vec<Candi
         let applied = vec![format!("{path} is named nowhere; renamed to {renamed}, which is looked for")];
         Some(Candidate { patch: Patch([(path.clone(), None), (renamed, Some(file))].into()), applied })
     };
-    Ok(near.into_iter().filter_map(renamed).take(TRIED).collect())
+    Ok(near.into_iter().filter_map(renamed).take(TRIED).chain(leftovers).collect())
 }
 
 /// A path's folder with its slash, and the name of the file without and its ending with the dot.
