@@ -2,7 +2,7 @@
 //! file is named nowhere else, and a failing test speaks of a name that is almost its own. Likewise a file that somebody
 //! left behind is found where it should not be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 
@@ -53,20 +53,19 @@ pub(super) fn candidates(ask: &Ask<'_>, editable: &Editable) -> Result<Vec<Candi
         }
     }
     near.sort();
-    let mut named: BTreeMap<&str, usize> = near.iter().map(|(_, path, _)| (split(path).1, 0)).collect();
-    for path in paths.iter().filter(|_| !near.is_empty()) {
-        let Some(file) =
-            ask.verifier.workshop.snapshot.file(path)?.filter(|file| file.content.len() <= LARGEST)
-        else {
-            continue;
-        };
-        for word in hints::words(&String::from_utf8_lossy(&file.content)) {
-            if let Some(count) = named.get_mut(word.as_str()) {
-                *count += 1;
+    let mut unnamed: BTreeSet<&str> = near.iter().map(|(_, path, _)| split(path).1).collect();
+    for path in &paths {
+        if unnamed.is_empty() {
+            break;
+        }
+        let file = ask.verifier.workshop.snapshot.file(path)?;
+        if let Some(file) = file.filter(|file| file.content.len() <= LARGEST) {
+            for word in hints::words(&String::from_utf8_lossy(&file.content)) {
+                unnamed.remove(word.as_str());
             }
         }
     }
-    near.retain(|(_, path, _)| named.get(split(path).1) == Some(&0));
+    near.retain(|(_, path, _)| unnamed.contains(split(path).1));
     let renamed = |(_, path, renamed): (usize, &RepoPath, RepoPath)| {
         let file = editable.read(path)?;
         let applied = vec![format!("{path} is named nowhere; renamed to {renamed}, which is looked for")];

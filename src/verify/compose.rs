@@ -314,18 +314,26 @@ impl Verifier {
         Ok(left)
     }
 
+    /// A file of the base as text.
+    fn text_before(&self, path: &str) -> Option<String> {
+        text(self.workshop.snapshot.file(&RepoPath::new(path).ok()?).ok()??).ok()
+    }
+
+    /// A file as text, as a candidate leaves it.
+    fn text_after(&self, candidate: &Patch, path: &str) -> Option<String> {
+        match candidate.0.get(&RepoPath::new(path).ok()?) {
+            Some(file) => text(file.clone()?).ok(),
+            None => self.text_before(path),
+        }
+    }
+
     /// What must be known of a candidate's Rust files together: those that only tests lead to, and renames.
     fn rust_tests(&self, candidate: &Patch) -> Result<RustTests> {
         if !candidate.paths().any(|path| ends_with(path, "rs")) {
             return Ok(RustTests::default());
         }
-        let base = |path: &str| -> Option<String> {
-            text(self.workshop.snapshot.file(&RepoPath::new(path).ok()?).ok()??).ok()
-        };
-        let after = |path: &str| match candidate.0.get(&RepoPath::new(path).ok()?) {
-            Some(file) => text(file.clone()?).ok(),
-            None => base(path),
-        };
+        let base = |path: &str| self.text_before(path);
+        let after = |path: &str| self.text_after(candidate, path);
         let old: BTreeSet<String> = self
             .workshop
             .snapshot
@@ -359,13 +367,8 @@ impl Verifier {
         if !candidate.paths().any(|path| ends_with(path, "go")) {
             return Ok(Packages::default());
         }
-        let base = |path: &str| -> Option<String> {
-            text(self.workshop.snapshot.file(&RepoPath::new(path).ok()?).ok()??).ok()
-        };
-        let after = |path: &str| match candidate.0.get(&RepoPath::new(path).ok()?) {
-            Some(file) => text(file.clone()?).ok(),
-            None => base(path),
-        };
+        let base = |path: &str| self.text_before(path);
+        let after = |path: &str| self.text_after(candidate, path);
         Ok(Packages::between(candidate, &self.workshop.snapshot.paths()?, &base, &after))
     }
 

@@ -117,10 +117,7 @@ pub(super) fn introduced(
     if path.as_str().rsplit('/').next() == Some("package.json") && has_new(conditions) {
         found.push("is other code in tests than in production");
     }
-    if ending == "py" && has_new(odd_values) {
-        found.push("decides itself what equals a value");
-    }
-    if ending == "rs" && has_new(odd_equalities) {
+    if ending == "py" && has_new(odd_values) || ending == "rs" && has_new(odd_equalities) {
         found.push("decides itself what equals a value");
     }
     found.sort_unstable();

@@ -616,7 +616,7 @@ fn last_of(node: Node) -> Option<Node> {
 }
 
 /// The names in a text.
-fn words(text: &str) -> impl Iterator<Item = &str> {
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
 

@@ -2,6 +2,7 @@
 
 use tree_sitter::Node;
 
+use super::expressions::words;
 use super::scope::{self, Scope};
 use super::{Edit, Maker, visit};
 use crate::repair::grammar::Role;
@@ -288,7 +289,7 @@ impl Maker<'_> {
         let mut found = Vec::new();
         for condition in self.conditions.iter().filter(|text| around.contains(text.as_str())).take(8) {
             found.push(condition.clone());
-            if condition.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name) {
+            if words(condition).any(|word| word == name) {
                 let bare = super::is_atom(condition);
                 let inner = if bare { condition.clone() } else { format!("({condition})") };
                 let not = self.grammar.not.replacen("{}", &inner, 1);
