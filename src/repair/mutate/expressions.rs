@@ -124,7 +124,14 @@ impl Maker<'_> {
                 "arithmetic"
             };
             for other in others {
-                self.replace(kind, token, other.clone(), 1.0);
+                let side = |field| node.child_by_field_name(field).map(|side| self.source.of(side));
+                match (side("left"), side("right")) {
+                    (Some(left), Some(right)) if other.contains("{left}") => {
+                        let text = other.replace("{left}", left).replace("{right}", right);
+                        self.express(kind, node, &text, 1.0);
+                    }
+                    _ => self.replace(kind, token, other.clone(), 1.0),
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ use tree_sitter::{InputEdit, Node, Point, Tree};
 
 use super::grammar::{Grammar, Priors, Role};
 use crate::patch::{FileKind, RepoPath};
-use scope::Scope;
+use scope::{Copyable, Scope};
 
 /// Mutants of one file that are kept, best first.
 const MOST: usize = 40_000;
@@ -392,8 +392,8 @@ struct Maker<'a> {
     conditions: Vec<String>,
     /// Ends of functions in the file.
     exits: Vec<String>,
-    /// Statements in the file that may be copied, and the variables that each needs.
-    statements: Vec<(String, Vec<String>)>,
+    /// Statements in the file that may be copied.
+    statements: Vec<Copyable>,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,

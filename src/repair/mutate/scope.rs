@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tree_sitter::Node;
 
-use super::{Source, visit};
+use super::{Source, line_of, visit};
 use crate::repair::grammar::Role;
 
 /// Names of a scope that edits use.
@@ -65,9 +65,9 @@ impl Scope {
     }
 
     /// Those statements that need no variable but what stands at hand.
-    pub fn usable<'s>(&self, statements: &'s [(String, Vec<String>)]) -> impl Iterator<Item = &'s String> {
+    pub fn usable<'s>(&self, statements: &'s [Copyable]) -> impl Iterator<Item = &'s Copyable> {
         let known = |name: &String| self.names.contains(name) || ["self", "this"].contains(&name.as_str());
-        statements.iter().filter(move |(_, needs)| needs.iter().all(known)).map(|(text, _)| text)
+        statements.iter().filter(move |statement| statement.needs.iter().all(known))
     }
 }
 
@@ -146,10 +146,20 @@ pub fn conditions(source: &Source) -> Vec<String> {
     found
 }
 
-/// Statements of a function or a file that may be copied, and the variables that each needs: simple ones of one line, and
-/// short loops. Further lines are indented as if the first were not.
-pub fn copyable(source: &Source, within: Node) -> Vec<(String, Vec<String>)> {
-    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+/// A statement that may be copied.
+#[derive(Clone, Debug)]
+pub struct Copyable {
+    /// Its text; further lines are indented as if the first were not.
+    pub text: String,
+    /// The variables that it needs.
+    pub needs: Vec<String>,
+    /// Where it stands.
+    pub line: u32,
+}
+
+/// Statements of a function or a file that may be copied: simple ones of one line, and short loops.
+pub fn copyable(source: &Source, within: Node) -> Vec<Copyable> {
+    let mut found: Vec<Copyable> = Vec::new();
     visit(within, &mut |node| {
         let text = source.of(node);
         let (simple, lines) = (source.grammar.is(node, Role::Simple), text.lines().count());
@@ -161,8 +171,8 @@ pub fn copyable(source: &Source, within: Node) -> Vec<(String, Vec<String>)> {
             let mut text = text.lines();
             let first = text.next().unwrap_or_default().to_owned();
             let text = std::iter::once(first).chain(text.map(dedented)).collect::<Vec<_>>().join("\n");
-            if !found.iter().any(|(known, _)| *known == text) {
-                found.push((text, needs(source, node)));
+            if !found.iter().any(|known| known.text == text) {
+                found.push(Copyable { text, needs: needs(source, node), line: line_of(node) });
             }
         }
         true

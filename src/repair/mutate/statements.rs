@@ -3,8 +3,8 @@
 use tree_sitter::Node;
 
 use super::expressions::words;
-use super::scope::{self, Scope};
-use super::{Edit, Maker, visit};
+use super::scope::{self, Copyable, Scope};
+use super::{Edit, Maker, line_of, visit};
 use crate::repair::grammar::Role;
 
 /// Statements that are copied from elsewhere in a function.
@@ -21,11 +21,11 @@ impl Maker<'_> {
             }
             !(whole && node != function && self.grammar.is(node, Role::Function))
         });
-        let mut copies: Vec<(String, f64)> =
-            self.copies(function).into_iter().map(|text| (text, 1.0)).collect();
-        for text in scope.usable(&self.statements) {
-            if copies.len() < 2 * COPIES && !copies.iter().any(|(known, _)| known == text) {
-                copies.push((text.clone(), 0.6));
+        let mut copies: Vec<(Copyable, f64)> =
+            scope::copyable(self.source, function).into_iter().take(COPIES).map(|copy| (copy, 1.0)).collect();
+        for copy in scope.usable(&self.statements) {
+            if copies.len() < 2 * COPIES && !copies.iter().any(|(known, _)| known.text == copy.text) {
+                copies.push((copy.clone(), 0.6));
             }
         }
         for block in blocks {
@@ -53,12 +53,6 @@ impl Maker<'_> {
                 self.restate(*statement);
             }
         }
-    }
-
-    /// Statements of a function that may be copied, as texts.
-    fn copies(&self, function: Node) -> Vec<String> {
-        let found = scope::copyable(self.source, function).into_iter();
-        found.map(|(text, _)| text).take(COPIES).collect()
     }
 
     /// The blanks before a statement.
@@ -221,9 +215,10 @@ impl Maker<'_> {
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
             if first {
+                // Two lists: each fades, or guards would crowd out everything else.
                 for (at, exit) in exits.iter().enumerate().take(26) {
                     let text = self.guarded(condition, exit, &indentation);
-                    let weight = weight * fade / (1.0 + rank_of(at) * 0.2);
+                    let weight = weight / (1.0 + rank_of(rank) * 0.15) / (1.0 + rank_of(at) * 0.4);
                     self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
                 }
             }
@@ -340,7 +335,7 @@ impl Maker<'_> {
     }
 
     /// Inserts statements before a statement, and after the last one of a block.
-    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[(String, f64)]) {
+    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[(Copyable, f64)]) {
         if !self.stands_alone(node) || !self.suspicious(node) {
             return;
         }
@@ -358,8 +353,14 @@ impl Maker<'_> {
         let own = self.source.of(node).to_owned();
         let end = self.grammar.end.clone();
         let mut texts: Vec<(&'static str, String, f64)> = Vec::new();
-        for (copy, weight) in copies.iter().filter(|(copy, _)| *copy != own) {
-            let copy = copy.replace('\n', &format!("\n{indentation}"));
+        // What stands close by is likelier to be missing here too.
+        let here = line_of(node);
+        let mut copies: Vec<&(Copyable, f64)> = copies.iter().filter(|(copy, _)| copy.text != own).collect();
+        copies.sort_by(|a, b| {
+            b.1.total_cmp(&a.1).then_with(|| a.0.line.abs_diff(here).cmp(&b.0.line.abs_diff(here)))
+        });
+        for (copy, weight) in copies {
+            let copy = copy.text.replace('\n', &format!("\n{indentation}"));
             texts.push(("insert-copied", copy.clone(), *weight));
             texts
                 .extend(self.adapted(scope, &copy).into_iter().map(|text| ("insert-adapted", text, *weight)));

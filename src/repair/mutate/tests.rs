@@ -103,6 +103,7 @@ fn other_languages_are_mutated_by_theirs() {
             .any(|text| text.matches("d = a").count() > 1 && text.contains("e()\n        d = a"))
     );
     check("a.py", "def f(a, b):\n    return a if a else b\n", &[("a if a else b", "min(a, b)")]);
+    check("a.py", "def f(a):\n    g(a or b())\n", &[("a or b()", "a if a is not None else b()")]);
     let rust =
         "fn f(a: u32, b: u32) -> u32 {\n    if a < b && b > 0 {\n        return a..b;\n    }\n    a + 1\n}\n";
     check("a.rs", rust, &[("&&", "||"), ("a..b", "a..=b"), ("a + 1", "a"), ("b > 0", "b >= 0")]);
