@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::Suspect;
 use super::grammar::Grammars;
@@ -20,6 +20,7 @@ use crate::text;
 use crate::toolchain::Suite;
 use crate::verdict::TestId;
 use crate::verify::count;
+use crate::workspace::Workspace;
 
 /// CPU seconds of one target of a candidate beyond what it takes on the base; candidates that need more come again.
 const LIMITS: [f64; 3] = [0.12, 0.96, 7.7];
@@ -105,6 +106,8 @@ pub struct Logic {
     pub suspicious: Vec<Suspect>,
     /// Whether the warm judge had nothing to say.
     cold: bool,
+    /// Where the warm judge has looked at the base.
+    workspace: Option<Workspace>,
     /// Candidates that passed some of the targets.
     pub near: Vec<String>,
     /// What the search came to, for the transcript.
@@ -170,10 +173,12 @@ impl Logic {
                 if targets.is_empty() || !self.plausible.is_empty() {
                     continue;
                 }
-                let scene = scene(grammars, ask, suite).await?;
+                let workspace = self.workspace.insert(ask.verifier.workshop.workspace()?);
+                let scene = scene(grammars, ask, suite, workspace).await?;
                 self.suspicious = suspects(&scene);
                 self.search(grammars, ask, suite, &scene, begin, end).await?;
             }
+            self.workspace = None;
             self.statistics.wall = begin.elapsed().as_secs_f64();
             self.statistics.plausible = self.plausible.len();
             self.plausible.sort_by_key(|plausible| Reverse(plausible.order));
@@ -301,7 +306,11 @@ impl Logic {
         }
         let plan = Plan::Judge(self.round(suite, scene, &round, seconds));
         let allowed = seconds.as_secs().saturating_add(5).min(3600);
-        let said = ask.verifier.warm(suite, &serde_json::to_string(&plan)?, allowed).await?;
+        let plan = serde_json::to_string(&plan)?;
+        // What candidates do to the tree is gone with the round.
+        let place = self.workspace.as_mut().map(|workspace| ask.verifier.workshop.fork(workspace));
+        let place = place.context("a search has a workspace")??;
+        let said = ask.verifier.warm_in(&place, suite, &plan, allowed).await?;
         let answers = warm::answers(&said.unwrap_or_default());
         if answers.judged.is_empty() && !round.is_empty() && allowed > 6 {
             // The warm judge cannot load these tests.

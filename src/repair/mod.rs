@@ -101,7 +101,8 @@ pub async fn localise(
     };
     let mut found = Vec::new();
     for suite in &verifier.suites {
-        let scene = scene::scene(grammars, &ask, suite).await?;
+        let workspace = verifier.workshop.workspace()?;
+        let scene = scene::scene(grammars, &ask, suite, &workspace).await?;
         let lines = scene::suspects(&scene);
         if !lines.is_empty() {
             found.push(Localised { basis: scene.suspicions.basis, lines });

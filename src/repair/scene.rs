@@ -15,6 +15,7 @@ use crate::propose::Ask;
 use crate::text;
 use crate::toolchain::Suite;
 use crate::verdict::TestId;
+use crate::workspace::Workspace;
 
 /// Seconds that tracing the base may take.
 const TRACING: f64 = 30.0;
@@ -45,7 +46,14 @@ pub struct Scene<'a> {
 }
 
 /// Looks at the base: which lines its tests run, which tests count, what failing ones say.
-pub async fn scene<'a>(grammars: &'a Grammars, ask: &Ask<'_>, suite: &Suite) -> Result<Scene<'a>> {
+///
+/// The warm judge leaves in `workspace` what it will need again.
+pub async fn scene<'a>(
+    grammars: &'a Grammars,
+    ask: &Ask<'_>,
+    suite: &Suite,
+    workspace: &Workspace,
+) -> Result<Scene<'a>> {
     let editable = Editable::new(ask.verifier)?;
     let (baseline, prefix) = (ask.baseline, suite.dir.clone());
     let synthetic = baseline.targets.iter().any(|id| id.starts_with("run (") || id.starts_with("build ("));
@@ -56,7 +64,7 @@ pub async fn scene<'a>(grammars: &'a Grammars, ask: &Ask<'_>, suite: &Suite) -> 
     let some = targets.iter().chain(&guards).map(String::as_str).take(TRACED);
     let tests = if synthetic { Vec::new() } else { some.collect() };
     let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
-    let said = ask.verifier.warm(suite, &plan, 120).await?.unwrap_or_default();
+    let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
     let traces = warm::traces(&said);
     let path_of = |file: &str| {
         let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };

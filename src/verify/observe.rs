@@ -89,13 +89,8 @@ impl Verifier {
         self.run(&invocation, workspace, &results, Phase::Tool).await
     }
 
-    /// Runs a suite's warm judge on a plan, in the sandbox, within so many seconds: what it wrote, as far as it
-    /// came. What it says decides nothing.
-    pub async fn warm(&self, suite: &Suite, plan: &str, seconds: u64) -> Result<Option<Vec<u8>>> {
-        self.warm_on(&Patch::default(), suite, plan, seconds).await
-    }
-
-    /// Likewise, on a candidate.
+    /// Runs a suite's warm judge on a plan for a candidate, in the sandbox, within so many seconds: what it wrote, as
+    /// far as it came. What it says decides nothing.
     pub async fn warm_on(
         &self,
         candidate: &Patch,
@@ -103,13 +98,25 @@ impl Verifier {
         plan: &str,
         seconds: u64,
     ) -> Result<Option<Vec<u8>>> {
-        let (workspace, results) = (self.workshop.workspace()?, self.workshop.scratch.results()?);
+        let workspace = self.workshop.workspace()?;
         workspace.apply(candidate)?;
+        self.warm_in(&workspace, suite, plan, seconds).await
+    }
+
+    /// Likewise, in a workspace, where the judge finds what it left there before.
+    pub async fn warm_in(
+        &self,
+        workspace: &Workspace,
+        suite: &Suite,
+        plan: &str,
+        seconds: u64,
+    ) -> Result<Option<Vec<u8>>> {
+        let results = self.workshop.scratch.results()?;
         let Some(invocation) = suite.warm(&workspace.places(), &results, &self.launchers, seconds) else {
             return Ok(None);
         };
         std::fs::write(results.join("plan.json"), plan).context("failed to write a plan")?;
-        self.run(&invocation, &workspace, &results, Phase::Tool).await?;
+        self.run(&invocation, workspace, &results, Phase::Tool).await?;
         let said = read_beneath(&results, "judged.jsonl", JUDGED).unwrap_or_default();
         let _ = std::fs::remove_dir_all(&results);
         Ok(Some(said))
