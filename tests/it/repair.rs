@@ -284,18 +284,30 @@ async fn modules_of_the_new_kind_are_mended_in_warm_node_processes() {
     assert_eq!(repair_files(&files).await, Ok(1));
 }
 
-#[test]
-fn localise_names_the_line_of_the_mistake() {
-    if !installed(&["python3"]) {
-        return;
-    }
+/// Asserts that the line of a mistake is among the first that are suspicious by what each test runs.
+fn check_localised(fixture: &str, line: &str) {
     let cache = tempfile::tempdir().unwrap();
     let cache = cache.path().to_str().unwrap();
-    let said =
-        crate::regreen(&["localise", "fixtures/py-unittest-wrap", "--json", "--cache", cache], crate::root());
+    let fixture = format!("fixtures/{fixture}");
+    let said = crate::regreen(&["localise", &fixture, "--json", "--cache", cache], crate::root());
     let found: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(found[0]["basis"], "coverage of each test");
     let lines = found[0]["lines"].as_array().unwrap();
-    let rank = lines.iter().position(|line| line["text"] == "if used + needed < room:").unwrap();
+    let rank = lines.iter().position(|found| found["text"] == line).unwrap();
     let best = lines[0]["suspicion"].as_f64().unwrap();
     assert!(rank < 20 && lines[rank]["suspicion"].as_f64().unwrap() > best / 2.0, "{found:#}");
+}
+
+#[test]
+fn localise_names_the_line_of_the_mistake() {
+    if installed(&["python3"]) {
+        check_localised("py-unittest-wrap", "if used + needed < room:");
+    }
+}
+
+#[test]
+fn localise_knows_which_lines_java_tests_run() {
+    if installed(&["gradle", "javac"]) {
+        check_localised("java-gradle-wrap", "if (!line.isEmpty() && used + 1 + word.length() >= width) {");
+    }
 }
