@@ -164,8 +164,10 @@ pub struct Schemata {
     pub head: String,
     /// Begins a body of variants.
     pub open: String,
-    /// A variant: `{number}` and `{body}`, which has its braces.
+    /// A variant: `{number}` and `{body}`, which has its braces; `{result}` is what the function says of its result.
     pub variant: String,
+    /// Likewise of a function that says nothing of a result, where that differs.
+    pub procedure: Option<String>,
     /// The original: `{body}`.
     pub original: String,
     /// Ends the body.
@@ -213,9 +215,23 @@ impl Grammars {
         Ok(Grammars { all: all.into(), priors })
     }
 
-    /// The grammar of a file.
+    /// The grammar of a file by its name.
     pub fn of(&self, path: &str) -> Option<&Grammar> {
-        self.all.iter().find(|grammar| grammar.matcher.as_ref().is_some_and(|glob| glob.is_match(path)))
+        self.named(path).next()
+    }
+
+    /// The grammar of a file with this text: a header may be C or C++.
+    pub fn of_text(&self, path: &str, text: &str) -> Option<&Grammar> {
+        let fits =
+            |grammar: &&Grammar| grammar.tree(text, None).is_some_and(|tree| !tree.root_node().has_error());
+        let mut named = self.named(path);
+        let first = named.next()?;
+        Some(if fits(&first) { first } else { named.find(fits).unwrap_or(first) })
+    }
+
+    fn named(&self, path: &str) -> impl Iterator<Item = &Grammar> {
+        let is = move |grammar: &&Grammar| grammar.matcher.as_ref().is_some_and(|glob| glob.is_match(path));
+        self.all.iter().filter(is)
     }
 }
 
@@ -280,6 +296,9 @@ mod tests {
     fn every_embedded_grammar_knows_its_own_kinds() {
         let grammars = Grammars::load(None).unwrap();
         assert!(grammars.of("a/b.py").is_some() && grammars.of("a/b.txt").is_none());
+        let parser = |text| grammars.of_text("a.h", text).map(|grammar| grammar.parser.as_str());
+        assert_eq!(parser("int f(int a);\n"), Some("c"));
+        assert_eq!(parser("namespace a { class B { public: int c() { return 1; } }; }\n"), Some("cpp"));
         assert!(grammars.priors.values().all(|prior| *prior > 0.0));
     }
 }

@@ -3,7 +3,7 @@
 //! judges what it gives like anybody's patch.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,10 @@ const GROWTH: usize = 4;
 /// Likewise where a round is a build, which is as slow as it is large.
 const SLOW_ROUND: usize = 60;
 const SLOW_GROWTH: usize = 2;
+const SLOW_LARGEST: usize = 8 * ROUND;
+
+/// Seconds of builds of a round, below which the next one is larger.
+const QUICK_BUILD: f64 = 6.0;
 
 /// Candidates of all rounds.
 const MOST: usize = 30_000;
@@ -49,6 +53,7 @@ const AFTER: usize = 60;
 
 /// Candidates of each round that pass some targets and are edited once more, and edits of each.
 const BEAM: usize = 4;
+const SLOW_BEAM: usize = 2;
 const SECOND: usize = 300;
 
 /// The kind of what was edited twice.
@@ -66,12 +71,12 @@ pub struct Plausible {
 }
 
 /// A candidate that is tried: a text for one file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Trial {
     /// The file.
     pub path: RepoPath,
-    /// The edit.
-    pub edit: Edit,
+    /// The edits of the base, in order.
+    pub edits: Vec<Edit>,
     /// Its kind.
     pub kind: &'static str,
     /// The line that it is about.
@@ -86,11 +91,13 @@ pub struct Trial {
 
 /// What a round leaves for the next ones.
 #[derive(Debug, Default)]
-struct Left {
+pub struct Left {
     /// Candidates that passed some targets.
-    near: Vec<Trial>,
+    pub near: Vec<Trial>,
     /// Candidates that took too long.
     late: Vec<Trial>,
+    /// Candidates that only whole runs can try.
+    pub whole: VecDeque<Trial>,
 }
 
 /// The state of a search.
@@ -123,6 +130,12 @@ pub struct Statistics {
     pub cpu: f64,
     /// Wall time of judging them.
     pub judging: f64,
+    /// Candidates that were tried as variants of one build, wall time of that, and of the builds.
+    pub variants: usize,
+    pub running: f64,
+    pub building: f64,
+    /// Wall time of those that were tried by whole runs.
+    pub whole: f64,
     /// Wall time of the whole search.
     pub wall: f64,
     /// Candidates until the first plausible one.
@@ -146,12 +159,20 @@ impl std::fmt::Display for Statistics {
             self.wall,
             self.plausible
         )?;
-        match self.first {
-            Some(first) => {
-                write!(f, ", the first after {} and {:.2} s", count(first, "candidate"), self.first_at)
-            }
-            None => Ok(()),
+        if let Some(first) = self.first {
+            write!(f, ", the first after {} and {:.2} s", count(first, "candidate"), self.first_at)?;
         }
+        if self.building > 0.0 {
+            #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 candidates")]
+            let rate = self.variants as f64 / self.running.max(0.001);
+            let variants = count(self.variants, "variant");
+            write!(
+                f,
+                "; builds took {:.2} s, {variants} {:.2} s ({rate:.0}/s)",
+                self.building, self.running
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -203,7 +224,7 @@ impl Logic {
         self.cold |= scene.targets.is_empty();
         let warm = !suite.profile.warm.is_empty() && !self.cold;
         let (mut size, growth, largest) =
-            if warm { (ROUND, GROWTH, usize::MAX) } else { (SLOW_ROUND, SLOW_GROWTH, ROUND) };
+            if warm { (ROUND, GROWTH, usize::MAX) } else { (SLOW_ROUND, SLOW_GROWTH, SLOW_LARGEST) };
         let (most, cpu) = self.limits();
         while self.statistics.tried < most && Instant::now() < end && self.statistics.cpu < cpu {
             let room = size.min(most - self.statistics.tried);
@@ -214,19 +235,25 @@ impl Logic {
                     break;
                 }
             }
-            let last = round.is_empty();
+            let (last, built) = (round.is_empty(), self.statistics.building);
             round.append(&mut left.late);
             self.judge(ask, suite, scene, round, (begin, end), &mut left).await?;
             if !self.plausible.is_empty() {
                 return Ok(());
             }
-            if size > ROUND || last {
+            if self.statistics.tried > ROUND || last {
                 self.judge_pairs(grammars, ask, suite, scene, (begin, end), &mut known, &mut left).await?;
+            }
+            if last && self.plausible.is_empty() {
+                self.judge_whole(ask, scene, &mut left, Duration::MAX, (begin, end)).await?;
             }
             if !self.plausible.is_empty() || last {
                 return Ok(());
             }
-            size = (size * growth).min(largest);
+            // A quick build may as well be larger.
+            let building = self.statistics.building - built;
+            size = if warm || size < ROUND || building < QUICK_BUILD { size * growth } else { size };
+            size = size.min(largest);
         }
         Ok(())
     }
@@ -244,7 +271,8 @@ impl Logic {
         left: &mut Left,
     ) -> Result<()> {
         left.near.sort_by_key(|trial| (Reverse(trial.passed), trial.size));
-        let beam: Vec<Trial> = left.near.drain(..left.near.len().min(BEAM)).collect();
+        let most = if suite.profile.warm.is_empty() || self.cold { SLOW_BEAM } else { BEAM };
+        let beam: Vec<Trial> = left.near.drain(..left.near.len().min(most)).collect();
         self.near.extend(beam.iter().map(|trial| told(scene, trial)));
         for first in beam {
             if !self.plausible.is_empty() || Instant::now() >= clock.1 {
@@ -300,7 +328,7 @@ impl Logic {
         let before = Instant::now();
         let seconds = clock.1.saturating_duration_since(before);
         if suite.profile.warm.is_empty() || self.cold {
-            self.judge_slowly(ask, suite, scene, &round, clock).await?;
+            self.judge_slowly(ask, suite, scene, round, clock, left).await?;
             self.statistics.judging += before.elapsed().as_secs_f64();
             return Ok(());
         }
@@ -334,7 +362,8 @@ impl Logic {
         let prefix = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
         let candidates = round.iter().enumerate().filter_map(|(n, trial)| {
             let file = trial.path.as_str().strip_prefix(&prefix)?;
-            Some((n, file, vec![(trial.edit.start, trial.edit.end, trial.edit.text.as_str())], trial.level))
+            let edits = trial.edits.iter().map(|edit| (edit.start, edit.end, edit.text.as_str())).collect();
+            Some((n, file, edits, trial.level))
         });
         Round {
             targets: &scene.targets,
@@ -409,7 +438,7 @@ impl Logic {
     /// Keeps a plausible candidate.
     pub fn keep(&mut self, scene: &Scene, trial: &Trial, n: usize) {
         let Some(source) = scene.sources.iter().find(|source| source.path == trial.path) else { return };
-        let Some(content) = splice(&source.text, std::slice::from_ref(&trial.edit)) else { return };
+        let Some(content) = splice(&source.text, &trial.edits) else { return };
         let file = File { kind: source.kind, content: content.into_bytes() };
         let patch = Patch([(trial.path.clone(), Some(file))].into());
         let deletes = matches!(trial.kind, "delete" | "wrap-in-if" | "jump" | "guard");
@@ -434,19 +463,24 @@ fn trial(scene: &Scene, mutant: &Mutant, known: &mut HashSet<u64>) -> Option<Tri
     let source = scene.sources.iter().find(|source| source.path == mutant.path)?;
     let text = source.apply(&mutant.edits, known)?;
     let edit = difference(&source.text, &text)?;
-    let size = edit.text.len() + edit.end - edit.start;
-    let (path, kind, line) = (mutant.path.clone(), mutant.kind, mutant.line);
-    Some(Trial { path, edit, kind, line, size, level: 0, passed: 0 })
+    Some(Trial::new(mutant.path.clone(), vec![edit], mutant.kind, mutant.line))
+}
+
+impl Trial {
+    fn new(path: RepoPath, edits: Vec<Edit>, kind: &'static str, line: u32) -> Trial {
+        let size = edits.iter().map(|edit| edit.text.len() + edit.end - edit.start).sum();
+        Trial { path, edits, kind, line, size, level: 0, passed: 0 }
+    }
 }
 
 /// Edits of a candidate that passed some targets.
 fn second(grammars: &Grammars, scene: &Scene, first: &Trial, known: &mut HashSet<u64>) -> Vec<Trial> {
     let Some(base) = scene.sources.iter().find(|source| source.path == first.path) else { return Vec::new() };
-    let Some(text) = splice(&base.text, std::slice::from_ref(&first.edit)) else { return Vec::new() };
+    let Some(text) = splice(&base.text, &first.edits) else { return Vec::new() };
+    let Some(once) = difference(&base.text, &text) else { return Vec::new() };
     let Some(source) = Source::new(first.path.clone(), text, base.grammar) else { return Vec::new() };
     let lines = |text: &str| text.matches('\n').count();
-    let grown = lines(&first.edit.text)
-        .saturating_sub(base.text.get(first.edit.start..first.edit.end).map_or(0, lines));
+    let grown = lines(&once.text).saturating_sub(base.text.get(once.start..once.end).map_or(0, lines));
     let grown = u32::try_from(grown).unwrap_or(0);
     let suspicion = |line: u32| {
         let shifted = if line > first.line { line.saturating_sub(grown) } else { line };
@@ -455,17 +489,27 @@ fn second(grammars: &Grammars, scene: &Scene, first: &Trial, known: &mut HashSet
     let mut found = Vec::new();
     for mutant in source.mutants(&suspicion, &grammars.priors, &scene.hints) {
         if let Some(text) = source.apply(&mutant.edits, known)
-            && let Some(edit) = difference(&base.text, &text)
+            && let Some(twice) = difference(&source.text, &text)
+            && let Some(edits) = both(&once, twice).or_else(|| Some(vec![difference(&base.text, &text)?]))
         {
-            let size = edit.text.len() + edit.end - edit.start;
-            let (path, line) = (first.path.clone(), mutant.line);
-            found.push(Trial { path, edit, kind: PAIR, line, size, level: 0, passed: 0 });
+            found.push(Trial::new(first.path.clone(), edits, PAIR, mutant.line));
         }
         if found.len() == SECOND {
             break;
         }
     }
     found
+}
+
+/// An edit of the base and one of what the first makes of it, as edits of the base; `None` where they touch.
+fn both(first: &Edit, mut second: Edit) -> Option<Vec<Edit>> {
+    let end = first.start + first.text.len();
+    if second.end < first.start {
+        return Some(vec![second, first.clone()]);
+    }
+    let moved = |at: usize| Some(at.checked_sub(end)? + first.end);
+    (second.start, second.end) = (moved(second.start).filter(|at| *at > first.end)?, moved(second.end)?);
+    Some(vec![first.clone(), second])
 }
 
 /// Candidates that are tried side by side.
@@ -476,17 +520,13 @@ pub fn workers() -> usize {
 /// A candidate on one line: kind, place, the line before and after.
 fn told(scene: &Scene, trial: &Trial) -> String {
     let source = scene.sources.iter().find(|source| source.path == trial.path);
-    let (before, after) = source.map_or((String::new(), String::new()), |source| {
-        let start =
-            source.text.get(..trial.edit.start).and_then(|head| head.rfind('\n')).map_or(0, |at| at + 1);
-        let stop = source
-            .text
-            .get(trial.edit.end..)
-            .and_then(|tail| tail.find('\n'))
-            .map_or(source.text.len(), |at| trial.edit.end + at);
+    let edit = source.and_then(|source| difference(&source.text, &splice(&source.text, &trial.edits)?));
+    let (before, after) = source.zip(edit).map_or((String::new(), String::new()), |(source, edit)| {
+        let start = source.text.get(..edit.start).and_then(|head| head.rfind('\n')).map_or(0, |at| at + 1);
+        let tail = source.text.get(edit.end..).and_then(|tail| tail.find('\n'));
+        let stop = tail.map_or(source.text.len(), |at| edit.end + at);
         let part = |from: usize, to: usize| source.text.get(from..to).unwrap_or_default();
-        let after =
-            format!("{}{}{}", part(start, trial.edit.start), trial.edit.text, part(trial.edit.end, stop));
+        let after = format!("{}{}{}", part(start, edit.start), edit.text, part(edit.end, stop));
         (part(start, stop).trim().to_owned(), after.trim().to_owned())
     });
     let line = |text: &str| text::one_line(&text::clip(text, 160));

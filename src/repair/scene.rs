@@ -26,6 +26,13 @@ const CUT: f64 = 0.5;
 /// Tests whose lines are looked at.
 const TRACED: usize = 400;
 
+/// Guards whose profiles are taken, and seconds for building and running them.
+const PROFILED: usize = 40;
+const PROFILING: u64 = 60;
+
+/// Test files that are read for the functions that tests call.
+const TEST_FILES: usize = 10;
+
 /// Files that are mutated, most suspicious first.
 const FILES: usize = 25;
 
@@ -65,15 +72,24 @@ pub async fn scene<'a>(
     let tests = if synthetic { Vec::new() } else { some.collect() };
     let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
-    let traces = warm::traces(&said);
+    let mut traces = warm::traces(&said);
+    if traces.is_empty() && !synthetic {
+        traces = profiles(ask, suite).await?;
+    }
     let path_of = |file: &str| {
         let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };
         RepoPath::new(&path).ok().filter(|path| editable.read(path).is_some())
     };
+    // Go names files by the module, which may be called anything.
+    let path_of = |file: &str| {
+        let tails = file.match_indices('/').filter_map(|(at, _)| path_of(file.get(at + 1..)?));
+        path_of(file).or_else(|| tails.into_iter().next())
+    };
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
     let sources = sources(grammars, ask, &editable, &suspicions)?;
     let failing: Vec<&TestId> = baseline.targets.iter().collect();
-    let (frames, names) = hints::places(ask, &failing);
+    let (frames, mut names) = hints::places(ask, &failing);
+    helpers(grammars, ask, &editable, &failing, &mut names);
     locate::refine(&mut suspicions, &sources, &frames, &names);
     let (targets, guards) = sorted(synthetic, targets, guards, &traces);
     let seconds = |ids: &[String]| {
@@ -83,6 +99,53 @@ pub async fn scene<'a>(
     };
     let seconds = (seconds(&targets), seconds(&guards));
     Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
+}
+
+/// What tests run, by the profiles of a toolchain: the targets and some guards, without those whose parts are there too.
+async fn profiles(ask: &Ask<'_>, suite: &Suite) -> Result<Vec<Traced>> {
+    let baseline = ask.baseline;
+    let guards = baseline.guards.iter().take(PROFILED);
+    let all: Vec<&TestId> =
+        baseline.targets.iter().chain(guards).filter(|id| suite.own_id(id).is_some()).collect();
+    let whole = |id: &&TestId| !all.iter().any(|other| other.starts_with(&format!("{id}/")));
+    let tests: Vec<TestId> = all.iter().copied().filter(whole).take(2 * PROFILED).cloned().collect();
+    let said = ask.verifier.profiles(suite, &tests, PROFILING).await?;
+    let traced = |(id, said): (&TestId, String)| {
+        let passed = Some(!baseline.targets.contains(id));
+        Traced {
+            id: suite.own_id(id).unwrap_or_default().to_owned(),
+            passed,
+            lines: warm::profile(&said),
+            seconds: 0.0,
+        }
+    };
+    Ok(tests.iter().zip(said).map(traced).filter(|test| !test.lines.is_empty()).collect())
+}
+
+/// Adds the names that stand in those functions of test files that failing tests call.
+fn helpers(
+    grammars: &Grammars,
+    ask: &Ask<'_>,
+    editable: &Editable,
+    failing: &[&TestId],
+    names: &mut BTreeSet<String>,
+) {
+    let tests = failing.iter().filter_map(|id| ask.baseline.run.tests.get(*id));
+    let places = tests.flat_map(|test| test.location.iter().chain(&test.frames));
+    let files: BTreeSet<RepoPath> = places.filter_map(|place| RepoPath::new(&place.file).ok()).collect();
+    for path in files.into_iter().filter(|path| editable.read(path).is_none()).take(TEST_FILES) {
+        let file = ask.verifier.workshop.snapshot.file(&path).ok().flatten();
+        let Some(text) = file.and_then(|file| String::from_utf8(file.content).ok()) else { continue };
+        let Some(grammar) = grammars.of_text(path.as_str(), &text) else { continue };
+        let Some(source) = Source::new(path, text, grammar) else { continue };
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (name, first, last) in source.functions() {
+            if names.contains(&name) {
+                let inside = lines.iter().take(last as usize).skip(first.saturating_sub(1) as usize);
+                names.extend(inside.flat_map(|line| hints::words(line)));
+            }
+        }
+    }
 }
 
 /// The tests that must pass and those that must go on passing, cheapest first. Where the base's own run did not
@@ -135,9 +198,10 @@ fn sources<'a>(
             .collect();
     }
     let parsed = |path: RepoPath| -> Option<Source<'a>> {
-        let grammar: &Grammar = grammars.of(path.as_str())?;
         let file = editable.read(&path)?;
-        let mut source = Source::new(path, String::from_utf8(file.content).ok()?, grammar)?;
+        let text = String::from_utf8(file.content).ok()?;
+        let grammar: &Grammar = grammars.of_text(path.as_str(), &text)?;
+        let mut source = Source::new(path, text, grammar)?;
         source.kind = file.kind;
         Some(source)
     };

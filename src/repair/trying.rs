@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::logic::{ENOUGH, Logic, Trial};
+use super::logic::{ENOUGH, Left, Logic, Trial};
+use super::mutate::Source;
 use super::scene::Scene;
 use super::variants::{self, VARIABLE, Variants};
 use super::{Editable, passes};
@@ -22,10 +23,11 @@ const BUILDS: usize = 40;
 /// Variants that are tried in one command.
 const CHUNK: usize = 60;
 
-/// Candidates of a round that are tried by whole test runs, where nothing faster can try them, and where variants can
-/// try most of them.
+/// Candidates of a round that are tried by whole test runs.
 const COLD: usize = 150;
-const FEW: usize = 8;
+
+/// How many times as much time variants get as what fits none.
+const WHOLE: f64 = 2.0;
 
 impl Logic {
     /// Tries candidates without a warm judge.
@@ -34,46 +36,60 @@ impl Logic {
         ask: &Ask<'_>,
         suite: &Suite,
         scene: &Scene<'_>,
-        round: &[Trial],
+        round: Vec<Trial>,
         clock: (Instant, Instant),
+        left: &mut Left,
     ) -> Result<()> {
-        let left = self.judge_variants(ask, suite, scene, round, clock).await?;
-        if self.plausible.is_empty() {
-            let most = if left.len() < round.len() { FEW } else { COLD };
-            let round: Vec<&Trial> = left.into_iter().take(most).map(|at| &round[at]).collect();
-            self.judge_cold(ask, scene, &round, clock).await?;
+        let all = round.len();
+        let waiting = left.whole.len();
+        self.judge_variants(ask, suite, scene, round, clock, left).await?;
+        let some = left.whole.len() - waiting < all;
+        if !self.plausible.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        if some {
+            // What fits no variant gets its share.
+            let spent = (self.statistics.running + self.statistics.building) / WHOLE - self.statistics.whole;
+            let share = Duration::try_from_secs_f64(spent).unwrap_or_default();
+            self.judge_whole(ask, scene, left, share, clock).await
+        } else {
+            self.judge_whole(ask, scene, left, Duration::MAX, clock).await
+        }
     }
 
-    /// Tries candidates as variants of one build; returns those that cannot be tried so.
+    /// Tries candidates as variants of one build.
     async fn judge_variants(
         &mut self,
         ask: &Ask<'_>,
         suite: &Suite,
         scene: &Scene<'_>,
-        round: &[Trial],
+        mut round: Vec<Trial>,
         clock: (Instant, Instant),
-    ) -> Result<Vec<usize>> {
+        left: &mut Left,
+    ) -> Result<()> {
         let (begin, end) = clock;
-        let fits = |trial: &Trial| {
-            scene
-                .sources
-                .iter()
-                .any(|source| source.path == trial.path && variants::fits(source, &trial.edit))
-        };
         let named = named(ask);
-        let fits = |at: &usize| !named.is_empty() && fits(&round[*at]);
-        let mut alive: BTreeSet<usize> = (0..round.len()).filter(fits).collect();
-        let left: Vec<usize> = (0..round.len()).filter(|at| !alive.contains(at)).collect();
-        let start = Instant::now();
-        let Some(built) = self.build_variants(ask, suite, scene, round, &mut alive, end).await? else {
-            // One by one, then.
-            return Ok((0..round.len()).collect());
+        let fits = |trial: &Trial| {
+            let of = |source: &&Source| source.path == trial.path;
+            let source = scene.sources.iter().find(of).filter(|_| !named.is_empty());
+            source.is_some_and(|source| variants::fits(source, &trial.edits))
         };
-        self.statistics.cpu += start.elapsed().as_secs_f64();
-        let seconds = (2 + seconds_of(ask.baseline.run.seconds * 5.0)).min(10);
+        let mut alive: BTreeSet<usize> = (0..round.len()).filter(|at| fits(&round[*at])).collect();
+        let unfit = (0..round.len()).filter(|at| !alive.contains(at)).map(|at| round[at].clone());
+        left.whole.extend(unfit);
+        let start = Instant::now();
+        let built = self.build_variants(ask, suite, scene, &round, &named, &mut alive, end).await?;
+        self.statistics.building += start.elapsed().as_secs_f64();
+        let Some(built) = built else {
+            // One by one, then.
+            left.whole.extend(alive.into_iter().map(|at| round[at].clone()));
+            return Ok(());
+        };
+        let start = Instant::now();
         let environment = variants::environment(&scene.sources);
+        // What the base takes, which is variant 0.
+        ask.verifier.run_variants(&built, suite, &named, &environment, (VARIABLE, &[0]), (10, 60)).await?;
+        let seconds = (1 + seconds_of(start.elapsed().as_secs_f64() * 2.0)).min(10);
         let alive: Vec<usize> = alive.into_iter().collect();
         for part in alive.chunks(CHUNK) {
             if Instant::now() >= end || !self.plausible.is_empty() {
@@ -81,32 +97,43 @@ impl Logic {
             }
             let numbers: Vec<usize> = part.iter().map(|at| at + 1).collect();
             let values = (VARIABLE, numbers.as_slice());
+            let within = (seconds, end.saturating_duration_since(Instant::now()).as_secs().max(1));
             let passed =
-                ask.verifier.run_variants(&built, suite, &named, &environment, values, seconds).await?;
+                ask.verifier.run_variants(&built, suite, &named, &environment, values, within).await?;
             let before = self.statistics.tried;
+            self.statistics.variants += part.len();
             for (tried, at) in (1..).zip(part) {
                 self.statistics.tried = before + tried;
-                if !passed.contains(&(at + 1)) || self.plausible.len() >= ENOUGH || Instant::now() >= end {
+                let count = passed.get(&(at + 1)).copied().unwrap_or(0);
+                if (1..named.len()).contains(&count) {
+                    round[*at].passed = count;
+                    left.near.push(round[*at].clone());
+                }
+                if count < named.len() || self.plausible.len() >= ENOUGH || Instant::now() >= end {
                     continue;
                 }
                 let env = [(VARIABLE, (at + 1).to_string())];
-                let whole = ask.verifier.run_built(&built, suite, None, &env, seconds.max(20)).await?;
+                let whole = ask.verifier.run_built(&built, suite, None, &env, 20).await?;
                 let kept = ask.baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
                 if named.iter().chain(kept).all(|id| whole.outcome(id) == Outcome::Passed) {
                     self.found(begin, scene, &round[*at], *at);
                 }
             }
         }
-        Ok(left)
+        self.statistics.running += start.elapsed().as_secs_f64();
+        self.statistics.cpu = self.statistics.building + self.statistics.running + self.statistics.whole;
+        Ok(())
     }
 
     /// Builds variants, without those that do not compile.
+    #[expect(clippy::too_many_arguments, reason = "they are the state of one search")]
     async fn build_variants(
         &mut self,
         ask: &Ask<'_>,
         suite: &Suite,
         scene: &Scene<'_>,
         round: &[Trial],
+        named: &BTreeSet<TestId>,
         alive: &mut BTreeSet<usize>,
         end: Instant,
     ) -> Result<Option<Built>> {
@@ -116,11 +143,11 @@ impl Logic {
                 return Ok(None);
             }
             let edits: Vec<variants::Numbered> =
-                alive.iter().map(|at| (at + 1, &round[*at].path, &round[*at].edit)).collect();
+                alive.iter().map(|at| (at + 1, &round[*at].path, round[*at].edits.as_slice())).collect();
             let made: Variants = variants::compose(&scene.sources, &edits);
             let start = Instant::now();
-            let built =
-                ask.verifier.build_kept(suite, &made.patch, &variants::environment(&scene.sources)).await?;
+            let environment = variants::environment(&scene.sources);
+            let built = ask.verifier.build_kept(suite, &made.patch, Some(named), &environment).await?;
             longest = longest.max(start.elapsed());
             if built.run.built {
                 return Ok(Some(built));
@@ -137,38 +164,40 @@ impl Logic {
         Ok(None)
     }
 
-    /// Tries candidates one by one, each by whole test runs: the targets, then everything.
-    async fn judge_cold(
+    /// Tries candidates that wait for it one by one, each by whole test runs: the targets, then everything.
+    pub async fn judge_whole(
         &mut self,
         ask: &Ask<'_>,
         scene: &Scene<'_>,
-        round: &[&Trial],
+        left: &mut Left,
+        share: Duration,
         clock: (Instant, Instant),
     ) -> Result<()> {
         let (begin, end) = clock;
         let (editable, named) = (Editable::new(ask.verifier)?, named(ask));
-        let mut longest = Duration::ZERO;
-        let numbered: Vec<(usize, &&Trial)> = round.iter().enumerate().collect();
-        for side_by_side in numbered.chunks(super::logic::workers()) {
+        let (all, mut longest, mut n) = (Instant::now(), Duration::ZERO, 0);
+        while all.elapsed() < share && n < COLD && !left.whole.is_empty() {
             if Instant::now() + longest >= end || self.statistics.cpu >= self.limits().1 {
                 break;
             }
             let start = Instant::now();
-            let patches: Vec<_> =
-                side_by_side.iter().map(|(n, trial)| (*n, *trial, patch_of(&editable, trial))).collect();
-            let tries = patches.iter().map(async |(_, _, patch)| match patch {
+            let side_by_side = left.whole.drain(..left.whole.len().min(super::logic::workers()));
+            let patches: Vec<_> = side_by_side.map(|trial| (patch_of(&editable, &trial), trial)).collect();
+            let tries = patches.iter().map(async |(patch, _)| match patch {
                 Some(patch) => ask.verifier.try_tests(patch, Some(&named)).await.map(Some),
                 None => Ok(None),
             });
             let runs = futures_util::future::join_all(tries).await;
             longest = longest.max(start.elapsed());
+            self.statistics.whole += start.elapsed().as_secs_f64();
             self.statistics.cpu += start.elapsed().as_secs_f64();
-            for ((n, trial, patch), run) in patches.iter().zip(runs) {
+            for ((patch, trial), run) in patches.iter().zip(runs) {
+                n += 1;
                 let (Some(patch), Some(run)) = (patch, run?) else { continue };
                 self.statistics.tried += 1;
                 let green = run.built && named.iter().all(|id| run.outcome(id) == Outcome::Passed);
                 if green && passes(ask, patch).await? {
-                    self.found(begin, scene, trial, *n);
+                    self.found(begin, scene, trial, n);
                     return Ok(());
                 }
             }
@@ -203,6 +232,6 @@ fn seconds_of(seconds: f64) -> u64 {
 fn patch_of(editable: &Editable, trial: &Trial) -> Option<Patch> {
     let file = editable.read(&trial.path)?;
     let text = String::from_utf8(file.content).ok()?;
-    let content = super::mutate::splice(&text, std::slice::from_ref(&trial.edit))?.into_bytes();
+    let content = super::mutate::splice(&text, &trial.edits)?.into_bytes();
     Some(Patch([(trial.path.clone(), Some(File { kind: file.kind, content }))].into()))
 }

@@ -3,6 +3,9 @@
 //! left out, each error in its own variant. Only the search uses them: what passes is judged as the real patch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
 
 use super::grammar::Schemata;
 use super::mutate::{Edit, Source, splice};
@@ -11,6 +14,10 @@ use crate::patch::{File, Patch, RepoPath};
 
 /// The variable that chooses the variant by its number, from 1.
 pub const VARIABLE: &str = "REGREEN_VARIANT";
+
+/// A place in what a compiler says: file and line.
+static PLACE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"([^\s:()]+):(\d+):\d+").expect("the pattern is a literal"));
 
 /// A build of variants.
 #[derive(Debug, Default)]
@@ -22,17 +29,27 @@ pub struct Variants {
 }
 
 impl Variants {
-    /// The variants that errors of the compiler lie in.
+    /// The variants that errors of the compiler lie in, or else those that it speaks of below them: an error in a
+    /// template or a macro is where that was used.
     pub fn to_blame(&self, diagnostics: &[Diagnostic]) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
-        for diagnostic in diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error) {
-            let Some(at) = &diagnostic.location else { continue };
-            let here = |(path, first, last, _): &&(RepoPath, u32, u32, usize)| {
-                path.as_str() == at.file && (*first..=*last).contains(&at.line)
+        for error in diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error) {
+            let at = error.location.as_ref().and_then(|at| self.at(&|path| path == at.file, at.line));
+            let below = || {
+                let mut places = PLACE.captures_iter(&error.rendered);
+                let line = |place: &Captures| place[2].parse().ok();
+                places.find_map(|place| self.at(&|path| place[1].ends_with(path), line(&place)?))
             };
-            found.extend(self.spans.iter().find(here).map(|(_, _, _, number)| *number));
+            found.extend(at.or_else(below));
         }
         found
+    }
+
+    fn at(&self, is: &dyn Fn(&str) -> bool, line: u32) -> Option<usize> {
+        let here = |(path, first, last, _): &&(RepoPath, u32, u32, usize)| {
+            is(path.as_str()) && (*first..=*last).contains(&line)
+        };
+        self.spans.iter().find(here).map(|(_, _, _, number)| *number)
     }
 }
 
@@ -42,12 +59,13 @@ pub fn environment(sources: &[Source]) -> BTreeMap<String, String> {
     all.flat_map(|schemata| schemata.environment.clone()).collect()
 }
 
-/// An edit with its number.
-pub type Numbered<'a> = (usize, &'a RepoPath, &'a Edit);
+/// Edits of one file, made together, with their number.
+pub type Numbered<'a> = (usize, &'a RepoPath, &'a [Edit]);
 
-/// Whether an edit lies in a body that may have variants.
-pub fn fits(source: &Source, edit: &Edit) -> bool {
-    source.grammar.schemata.as_ref().is_some_and(|schemata| body_of(source, edit, schemata).is_some())
+/// Whether all edits lie in bodies that may have variants.
+pub fn fits(source: &Source, edits: &[Edit]) -> bool {
+    let schemata = source.grammar.schemata.as_ref();
+    schemata.is_some_and(|schemata| edits.iter().all(|edit| body_of(source, edit, schemata).is_some()))
 }
 
 fn body_of(source: &Source, edit: &Edit, schemata: &Schemata) -> Option<std::ops::Range<usize>> {
@@ -62,10 +80,13 @@ pub fn compose(sources: &[Source], edits: &[Numbered<'_>]) -> Variants {
     let mut variants = Variants::default();
     for source in sources {
         let Some(schemata) = &source.grammar.schemata else { continue };
-        let mut bodies: BTreeMap<(usize, usize), Vec<&Numbered<'_>>> = BTreeMap::new();
-        for numbered in edits.iter().filter(|(_, path, _)| **path == source.path) {
-            if let Some(body) = body_of(source, numbered.2, schemata) {
-                bodies.entry((body.start, body.end)).or_default().push(numbered);
+        let mut bodies: BTreeMap<(usize, usize), BTreeMap<usize, Vec<&Edit>>> = BTreeMap::new();
+        for (number, _, edits) in edits.iter().filter(|(_, path, _)| **path == source.path) {
+            for edit in *edits {
+                if let Some(body) = body_of(source, edit, schemata) {
+                    let variants = bodies.entry((body.start, body.end)).or_default();
+                    variants.entry(*number).or_default().push(edit);
+                }
             }
         }
         if bodies.is_empty() {
@@ -77,14 +98,15 @@ pub fn compose(sources: &[Source], edits: &[Numbered<'_>]) -> Variants {
             text.push_str(source.text.get(done..start).unwrap_or_default());
             done = end;
             text.push_str(&schemata.open);
-            for (number, _, edit) in edits {
-                let Some(body) = edited(source, edit, start, end) else { continue };
+            let result = source.result_around(start, end);
+            let template = schemata.procedure.as_ref().filter(|_| result.is_empty());
+            let template = template.unwrap_or(&schemata.variant).replace("{result}", result);
+            for (number, edits) in edits {
+                let Some(body) = edited(source, &edits, start, end) else { continue };
                 let first = line_at(&text) + 1;
                 text.push('\n');
-                text.push_str(
-                    &schemata.variant.replace("{number}", &number.to_string()).replace("{body}", &body),
-                );
-                variants.spans.push((source.path.clone(), first, line_at(&text), *number));
+                text.push_str(&template.replace("{number}", &number.to_string()).replace("{body}", &body));
+                variants.spans.push((source.path.clone(), first, line_at(&text), number));
             }
             text.push('\n');
             let original = source.text.get(start..end).unwrap_or_default();
@@ -109,11 +131,11 @@ fn support(source: &Source, schemata: &Schemata, patch: &mut Patch) {
     }
 }
 
-/// A body with an edit that lies in it.
-fn edited(source: &Source, edit: &Edit, start: usize, end: usize) -> Option<String> {
-    let body = source.text.get(start..end)?;
-    let inner = Edit { start: edit.start - start, end: edit.end - start, text: edit.text.clone() };
-    splice(body, &[inner])
+/// A body with edits that lie in it.
+fn edited(source: &Source, edits: &[&Edit], start: usize, end: usize) -> Option<String> {
+    let inner =
+        |edit: &&Edit| Edit { start: edit.start - start, end: edit.end - start, text: edit.text.clone() };
+    splice(source.text.get(start..end)?, &edits.iter().map(inner).collect::<Vec<_>>())
 }
 
 /// The number of the line that a text ends in.
@@ -140,8 +162,11 @@ mod tests {
         };
         let (first, second, constant) = (edit("a + 1", "a - 1"), edit("a + 1", "b"), edit("2\n", "3\n"));
         assert!(
-            fits(&source, &first) && !fits(&source, &constant) && !fits(&source, &edit("a: u32", "b: u32"))
+            fits(&source, std::slice::from_ref(&first))
+                && !fits(&source, &[first.clone(), constant])
+                && !fits(&source, &[edit("a: u32", "b: u32")])
         );
+        let (first, second) = ([first], [second]);
         let variants = compose(std::slice::from_ref(&source), &[(1, &path, &first), (2, &path, &second)]);
         let made = String::from_utf8(variants.patch.0[&path].clone().unwrap().content).unwrap();
         let line = u32::try_from(made.lines().position(|line| line.trim() == "b").unwrap() + 1).unwrap();

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+/// Lines of the longest block that is believed.
+const LONGEST: u32 = 10_000;
+
 /// What the judge is asked.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
@@ -127,6 +130,25 @@ pub fn traces(said: &[u8]) -> Vec<Traced> {
     lines(said).filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
+/// Reads a profile of Go's: `file:line.column,line.column statements count`.
+pub fn profile(text: &str) -> BTreeMap<String, BTreeSet<u32>> {
+    let mut lines: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for block in text.lines() {
+        let read = || {
+            let (rest, count) = block.rsplit_once(' ')?;
+            let (file, span) = rest.rsplit_once(' ')?.0.rsplit_once(':')?;
+            let (first, last) = span.split_once(',')?;
+            let line = |point: &str| point.split('.').next()?.parse::<u32>().ok();
+            let (first, last) = (line(first)?, line(last)?);
+            (count != "0" && last.saturating_sub(first) < LONGEST).then_some((file, first..=last))
+        };
+        if let Some((file, span)) = read() {
+            lines.entry(file.to_owned()).or_default().extend(span);
+        }
+    }
+    lines
+}
+
 /// Reads what became of candidates.
 pub fn answers(said: &[u8]) -> Answers {
     let mut answers = Answers::default();
@@ -145,4 +167,15 @@ pub fn answers(said: &[u8]) -> Answers {
 
 fn lines(said: &[u8]) -> impl Iterator<Item = &str> {
     said.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_ran_are_lines() {
+        let text = "mode: set\na.b/c/d.go:3.5,4.2 2 1\na.b/c/d.go:9.1,9.2 1 0\nnonsense 1\n";
+        assert_eq!(profile(text), [("a.b/c/d.go".to_owned(), [3, 4].into())].into());
+    }
 }

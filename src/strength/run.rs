@@ -161,9 +161,9 @@ impl Trial<'_> {
         say: Say<'_>,
     ) -> Result<()> {
         let fits = |mutation: &Mutation| {
-            self.sources
-                .iter()
-                .any(|source| source.path == mutation.path && variants::fits(source, &mutation.edit))
+            self.sources.iter().any(|source| {
+                source.path == mutation.path && variants::fits(source, std::slice::from_ref(&mutation.edit))
+            })
         };
         let mut alive: BTreeSet<usize> = (0..mutations.len()).filter(|at| fits(&mutations[*at])).collect();
         let mut unbuilt = BTreeMap::new();
@@ -202,12 +202,14 @@ impl Trial<'_> {
             if alive.is_empty() {
                 return Ok(None);
             }
-            let edits: Vec<variants::Numbered<'_>> =
-                alive.iter().map(|at| (at + 1, &mutations[*at].path, &mutations[*at].edit)).collect();
+            let edits: Vec<variants::Numbered<'_>> = alive
+                .iter()
+                .map(|at| (at + 1, &mutations[*at].path, std::slice::from_ref(&mutations[*at].edit)))
+                .collect();
             let made = variants::compose(self.sources, &edits);
             let mut tree = self.question.tree.clone();
             tree.0.extend(made.patch.0.clone());
-            let built = self.question.verifier.build_kept(suite, &tree, &env).await?;
+            let built = self.question.verifier.build_kept(suite, &tree, None, &env).await?;
             if built.run.built {
                 return Ok(Some(built));
             }

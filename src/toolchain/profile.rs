@@ -62,6 +62,8 @@ pub struct Profile {
     /// and writes `{results}/judged.jsonl` (`harness/launchers/README.md`).
     #[serde(default)]
     pub warm: Vec<String>,
+    /// How test programs are built that are run many times, where `build` and `test` do not tell.
+    pub kept: Option<Kept>,
     /// Globs, relative to the suite's folder, of files that belong to tests and configuration: a candidate's
     /// edits of them are left out.
     pub protected: Vec<String>,
@@ -133,10 +135,12 @@ impl Profile {
                 in_tree: true,
                 split: None,
                 select: Vec::new(),
+                passed: None,
                 compiler: Compiler::Any,
                 seconds: ten_minutes(),
             },
             warm: Vec::new(),
+            kept: None,
             protected: protected_by(argv),
             sources: vec!["**/*".to_owned()],
             caches: Vec::new(),
@@ -154,6 +158,7 @@ impl Profile {
         for pattern in self.protected.iter().chain(&self.sources).chain(&self.test.results) {
             glob(pattern)?;
         }
+        self.test.passed.as_deref().map(Regex::new).transpose()?;
         if let Some(split) = self.test.split.as_deref() {
             let names = Regex::new(split)?;
             let has = |group| names.capture_names().flatten().any(|name| name == group);
@@ -277,6 +282,23 @@ impl Build {
     }
 }
 
+/// How test programs are built that are run many times: for tools that build anew whenever they test.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Compiles the product, with all that is wrong in it.
+    pub build: Vec<Vec<String>>,
+    /// Takes the place of the tests' `argv`: leaves in the folder `$REGREEN_KEPT` for each test program that it would
+    /// run a script `*.sh` that does so.
+    pub argv: Vec<String>,
+    /// What follows `argv` so that the programs tell which blocks they run.
+    #[serde(default)]
+    pub cover: Vec<String>,
+    /// Arguments of such a program that runs one test, `{name}`, and writes its profile, `{profile}`.
+    #[serde(default)]
+    pub alone: Vec<String>,
+}
+
 /// The tests.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,6 +326,8 @@ pub struct Test {
     /// Arguments appended to run little more than the chosen tests. Empty: everything runs.
     #[serde(default)]
     pub select: Vec<String>,
+    /// A regular expression with the group `name` of tests that pass, in what is printed; for the repair engine only.
+    pub passed: Option<String>,
     /// Who speaks when the tests do not even load.
     pub compiler: Compiler,
     /// Deadline in seconds.

@@ -255,6 +255,69 @@ impl Suite {
         Ok(build.commands.iter().enumerate().map(command).collect())
     }
 
+    /// The commands that build what is run many times, the programs of the tests `only` in the folder `kept`.
+    pub fn build_kept(
+        &self,
+        tree: &Tree,
+        only: Option<&BTreeSet<TestId>>,
+        kept: &Path,
+        launchers: &Path,
+    ) -> Result<Vec<Invocation>> {
+        let Some(profile) = &self.profile.kept else { return self.build(tree, launchers) };
+        let fill = self.fill(tree, launchers);
+        let commands = profile.build.iter().map(|argv| fill.all(argv));
+        let invocation = |argv| self.invocation(argv, self.dir.clone(), Reads::Messages);
+        let mut commands: Vec<Invocation> = commands.map(invocation).collect();
+        if let Some(only) = only {
+            commands.push(self.programs(tree, &profile.argv, only, kept, launchers)?);
+        }
+        Ok(commands)
+    }
+
+    /// The command that builds programs of the tests `only` in the folder `kept` that tell which blocks they run, if the
+    /// toolchain has one.
+    pub fn build_covering(
+        &self,
+        tree: &Tree,
+        only: &BTreeSet<TestId>,
+        kept: &Path,
+        launchers: &Path,
+    ) -> Result<Option<Invocation>> {
+        let profile = self.profile.kept.as_ref().filter(|profile| !profile.cover.is_empty());
+        let argv = profile.map(|profile| [profile.argv.as_slice(), &profile.cover].concat());
+        argv.map(|argv| self.programs(tree, &argv, only, kept, launchers)).transpose()
+    }
+
+    fn programs(
+        &self,
+        tree: &Tree,
+        argv: &[String],
+        only: &BTreeSet<TestId>,
+        kept: &Path,
+        launchers: &Path,
+    ) -> Result<Invocation> {
+        let mut argv = self.fill(tree, launchers).all(argv);
+        argv.extend(self.select(only)?.fill(&self.profile.test.select));
+        let mut invocation = self.invocation(argv, self.dir.clone(), Reads::Messages);
+        invocation.env.insert("REGREEN_KEPT".to_owned(), kept.display().to_string());
+        Ok(invocation)
+    }
+
+    /// The arguments with which such a program runs one test and writes a profile; none for what is no test of this suite.
+    pub fn alone(&self, id: &TestId, profile: &str) -> Result<Vec<String>> {
+        let selection = self.select(&[id.clone()].into())?;
+        let (Some(kept), [id], [file]) =
+            (&self.profile.kept, selection.ids.as_slice(), selection.files.as_slice())
+        else {
+            return Ok(Vec::new());
+        };
+        // A name and those of its subtests are a regular expression each.
+        let names = id.get(file.len() + 1..).unwrap_or_default().split('/');
+        let name = names.map(|name| alternation(&[name.to_owned()])).collect::<Vec<_>>().join("/");
+        let filled = |word: &String| word.replace("{name}", &name).replace("{profile}", profile);
+        Ok(kept.alone.iter().map(filled).collect())
+    }
+
     /// The test commands: all tests, or little more than those of `only`; none when no test of `only` is this
     /// suite's. `built` is what the build commands printed (Rust's binaries are named there). `results` is a
     /// fresh folder.
@@ -320,7 +383,8 @@ impl Suite {
     ) -> Result<Parsed> {
         let place = Place::new(tree, &self.dir);
         let Reads::Tests(format, prefix) = &invocation.reads else {
-            let compiler = self.profile.build.as_ref().map_or(Compiler::None, |build| build.compiler);
+            let compiler =
+                self.profile.build.as_ref().map_or(self.profile.test.compiler, |build| build.compiler);
             return Ok(Parsed {
                 diagnostics: compilers::read(compiler, finished, &place)?,
                 complete: true,

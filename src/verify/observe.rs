@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use regex::Regex;
 
 use super::Verifier;
 use super::assess::is_synthetic;
@@ -24,6 +25,9 @@ const LOG: usize = 16 << 10;
 
 /// Bytes of a warm judge's answers that are read.
 const JUDGED: u64 = 64 << 20;
+
+/// Bytes of what the tests of one variant print that are read.
+const SAID: u64 = 64 << 10;
 
 /// Diagnostics that a run keeps.
 const DIAGNOSTICS: usize = 50;
@@ -122,12 +126,14 @@ impl Verifier {
         Ok(Some(said))
     }
 
-    /// Builds a suite of a candidate in a workspace that is kept for [`Verifier::run_built`]. A toolchain without a
-    /// build phase builds as it tests. Nothing that is seen there is a verdict.
+    /// Builds a suite of a candidate in a workspace that is kept for [`Verifier::run_built`], and for
+    /// [`Verifier::run_variants`] of the tests `only`. A toolchain without a build phase builds as it tests. Nothing that
+    /// is seen there is a verdict.
     pub async fn build_kept(
         &self,
         suite: &Suite,
         candidate: &Patch,
+        only: Option<&BTreeSet<TestId>>,
         env: &BTreeMap<String, String>,
     ) -> Result<Built> {
         let workspace = self.workshop.workspace()?;
@@ -135,15 +141,18 @@ impl Verifier {
         let results = self.workshop.scratch.results()?;
         let mut run = blank();
         let mut announced = Vec::new();
-        for mut invocation in suite.build(&workspace.places(), &self.launchers)? {
+        for mut invocation in suite.build_kept(&workspace.places(), only, &results, &self.launchers)? {
             invocation.env.extend(env.clone());
             let finished = self.run(&invocation, &workspace, &results, Phase::Test).await?;
             let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
             run.built &= finished.exit.success();
             note(&mut run, &invocation, &finished, parsed)?;
             announced.push(finished);
+            if !run.built {
+                break;
+            }
         }
-        let mut built = Built { workspace, announced, run };
+        let mut built = Built { workspace, announced, run, kept: results };
         if built.announced.is_empty() {
             let pairs: Vec<(&str, String)> =
                 env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -178,7 +187,8 @@ impl Verifier {
     }
 
     /// Runs tests of a suite in a workspace that was built, once for each value of an environment variable, in one
-    /// command and side by side: which values they end well with. Exit statuses decide, so it is no verdict.
+    /// command and side by side: with how many of the tests each value passes, as far as it passes some. Exit statuses
+    /// and what tests print decide, so it is no verdict. `seconds` are for one value, `most` for all.
     pub async fn run_variants(
         &self,
         built: &Built,
@@ -186,23 +196,82 @@ impl Verifier {
         only: &BTreeSet<TestId>,
         env: &BTreeMap<String, String>,
         (variable, values): (&str, &[usize]),
-        seconds: u64,
-    ) -> Result<BTreeSet<usize>> {
+        (seconds, most): (u64, u64),
+    ) -> Result<BTreeMap<usize, usize>> {
         let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
-        let mut commands = suite.tests(&tree, &built.announced, Some(only), &results, &self.launchers)?;
-        for command in &mut commands {
-            command.env.extend(env.clone());
-        }
-        let script = variants_script(&commands, &tree.seen, variable, values, seconds);
+        let lines = if suite.profile.kept.is_some() {
+            built.programs()?
+        } else {
+            let tests = suite.tests(&tree, &built.announced, Some(only), &results, &self.launchers)?;
+            let line = |mut test: Invocation| {
+                test.env.extend(env.clone());
+                let env: Vec<String> =
+                    test.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let dir = tree.seen.join(&test.dir).display().to_string();
+                let words = env.iter().chain(&test.argv).map(String::as_str);
+                format!("cd {} && exec env {}", quoted([dir.as_str()]), quoted(words))
+            };
+            tests.into_iter().map(line).collect()
+        };
+        let passed = suite.profile.test.passed.as_deref().filter(|_| only.len() > 1);
+        let passed = passed.map(Regex::new).transpose()?;
+        let script = variants_script(&lines, passed.is_some(), variable, values, seconds);
         std::fs::write(results.join("variants.sh"), script).context("failed to write a script")?;
         let argv = vec!["sh".to_owned(), results.join("variants.sh").display().to_string()];
         let mut invocation = suite.invocation(argv, String::new(), Reads::Messages);
-        invocation.env.insert("REGREEN_PASSED".to_owned(), results.join("passed").display().to_string());
-        invocation.seconds = (seconds * values.len() as u64).min(600);
+        invocation.env.insert("REGREEN_SAID".to_owned(), results.display().to_string());
+        invocation.seconds = most;
         self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
         let said = read_beneath(&results, "passed", JUDGED).unwrap_or_default();
+        let whole = String::from_utf8_lossy(&said);
+        let whole = whole.lines().filter_map(|line| Some((line.trim().parse().ok()?, only.len())));
+        let mut counts: BTreeMap<usize, usize> = whole.collect();
+        for value in values.iter().filter(|_| passed.is_some()) {
+            let said = read_beneath(&results, &format!("said-{value}"), SAID).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            let names = passed.iter().flat_map(|passed| passed.captures_iter(&said));
+            let names: BTreeSet<&str> =
+                names.filter_map(|found| found.name("name")).map(|name| name.as_str()).collect();
+            let count = only.iter().filter(|id| names.iter().any(|name| ends_in(id, name))).count();
+            if count > 0 {
+                counts.entry(*value).or_insert(count.min(only.len() - 1));
+            }
+        }
         let _ = std::fs::remove_dir_all(&results);
-        Ok(String::from_utf8_lossy(&said).lines().filter_map(|line| line.trim().parse().ok()).collect())
+        Ok(counts)
+    }
+
+    /// Which blocks of the base each test runs, one after the other, within so many seconds: the profiles, as the
+    /// toolchain writes them; none where it knows of no such thing.
+    pub async fn profiles(&self, suite: &Suite, tests: &[TestId], seconds: u64) -> Result<Vec<String>> {
+        let workspace = self.workshop.workspace()?;
+        let (kept, only) = (self.workshop.scratch.results()?, tests.iter().cloned().collect());
+        let Some(covering) = suite.build_covering(&workspace.places(), &only, &kept, &self.launchers)? else {
+            return Ok(Vec::new());
+        };
+        self.run(&Invocation { seconds, ..covering }, &workspace, &kept, Phase::Tool).await?;
+        let built = Built { workspace, announced: Vec::new(), run: blank(), kept };
+        let mut script = String::new();
+        for (program, line) in built.programs()?.iter().enumerate() {
+            for (at, id) in tests.iter().enumerate() {
+                let profile = built.kept.join(format!("profile-{at}-{program}")).display().to_string();
+                let words = suite.alone(id, &profile)?;
+                let _ = writeln!(
+                    script,
+                    "(ulimit -t 10; {line} {}) >/dev/null 2>&1 </dev/null",
+                    quoted(words.iter().map(String::as_str))
+                );
+            }
+        }
+        let argv = vec!["sh".to_owned(), "-c".to_owned(), script];
+        let invocation = suite.invocation(argv, String::new(), Reads::Messages);
+        self.run(&Invocation { seconds, ..invocation }, &built.workspace, &built.kept, Phase::Tool).await?;
+        let profile = |at: usize, program| {
+            read_beneath(&built.kept, &format!("profile-{at}-{program}"), JUDGED).unwrap_or_default()
+        };
+        let programs = built.programs()?.len();
+        let of = |at| (0..programs).map(move |program| profile(at, program)).collect::<Vec<_>>().concat();
+        Ok((0..tests.len()).map(|at| String::from_utf8_lossy(&of(at)).into_owned()).collect())
     }
 
     async fn observe_suite(
@@ -317,33 +386,43 @@ impl Verifier {
     }
 }
 
-/// A shell script that runs commands for each value of a variable, in two processes, and notes the values with which
-/// all of them end well.
-fn variants_script(
-    commands: &[Invocation],
-    tree: &Path,
-    variable: &str,
-    values: &[usize],
-    seconds: u64,
-) -> String {
-    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+/// Whether an id is that of a test that its runner calls so.
+fn ends_in(id: &str, name: &str) -> bool {
+    id.strip_suffix(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// Words as a shell reads them.
+fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let word = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A shell script that runs command lines for each value of a variable, in two processes, and notes the values with
+/// which all of them end well; `said` asks for what they print.
+fn variants_script(lines: &[String], said: bool, variable: &str, values: &[usize], seconds: u64) -> String {
     // CPU time ends loops; wall time is for what waits, and a busy machine makes everything wait.
     let wall = seconds * 4;
-    let mut script = "one() {\n".to_owned();
-    for command in commands {
-        let env: Vec<String> =
-            command.env.iter().map(|(name, value)| quoted(&format!("{name}={value}"))).collect();
-        let argv: Vec<String> = command.argv.iter().map(|word| quoted(word)).collect();
-        let dir = quoted(&tree.join(&command.dir).display().to_string());
+    let otherwise = if said { "status=1" } else { "return 1" };
+    let mut script = "one() {\nstatus=0\n".to_owned();
+    for line in lines {
         let _ = writeln!(
             script,
-            "(cd {dir} && ulimit -t {seconds} && exec env {} timeout -s KILL {wall} {}) >/dev/null 2>&1 </dev/null || return 1",
-            env.join(" "),
-            argv.join(" ")
+            "(ulimit -t {seconds} && exec timeout -s KILL {wall} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
+            quoted([line.as_str()])
         );
     }
-    let _ = writeln!(script, "return 0\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
-    let _ = writeln!(script, "if one; then echo \"${variable}\" >> \"$REGREEN_PASSED\"; fi\ndone\n}}");
+    let _ =
+        writeln!(script, "return $status\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
+    let told = format!("{{ head -c {SAID}; cat >/dev/null; }} >\"$REGREEN_SAID/said-${variable}\"");
+    let status = if said {
+        format!("$({{ {{ one; echo $? >&3; }} | {told}; }} 3>&1)")
+    } else {
+        "$(one >/dev/null; echo $?)".to_owned()
+    };
+    let _ = writeln!(
+        script,
+        "if [ {status} = 0 ]; then echo \"${variable}\" >> \"$REGREEN_SAID/passed\"; fi\ndone\n}}"
+    );
     for part in 0..2 {
         let words: Vec<String> = values.iter().skip(part).step_by(2).map(usize::to_string).collect();
         let _ = writeln!(script, "each {} &", words.join(" "));
@@ -359,6 +438,27 @@ pub struct Built {
     announced: Vec<Finished>,
     /// What the build said, all of it.
     pub run: TestRun,
+    /// Where a suite keeps its test programs.
+    kept: PathBuf,
+}
+
+impl Built {
+    /// The command lines of the test programs that are kept.
+    fn programs(&self) -> Result<Vec<String>> {
+        let files = std::fs::read_dir(&self.kept).context("failed to read the folder of test programs")?;
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "sh"));
+        paths.sort();
+        let line = |path: &PathBuf| format!("exec sh {}", quoted([path.display().to_string().as_str()]));
+        Ok(paths.iter().map(line).collect())
+    }
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        // Test programs are large.
+        let _ = std::fs::remove_dir_all(&self.kept);
+    }
 }
 
 fn blank() -> TestRun {

@@ -196,6 +196,12 @@ impl<'a> Source<'a> {
         Some((function.start_byte(), body.byte_range()))
     }
 
+    /// What the outermost function around a range says of its result; nothing where it has none.
+    pub fn result_around(&self, start: usize, end: usize) -> &str {
+        let function = around(self.grammar, self.tree.root_node(), start, end);
+        function.child_by_field_name("result").map_or("", |result| self.of(result))
+    }
+
     /// What makes two versions of a function the same: its syntax without comments and brackets that only group.
     fn key(&self, node: Node, text: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -289,7 +295,10 @@ fn name_of(function: Node) -> Option<Node> {
         .child_by_field_name("name")
         .or_else(|| function.child_by_field_name("declarator"))
         .or_else(assigned)?;
-    while let Some(inner) = name.child_by_field_name("declarator") {
+    // `Class::name` is a declarator with a name of its own.
+    while let Some(inner) =
+        name.child_by_field_name("declarator").or_else(|| name.child_by_field_name("name"))
+    {
         name = inner;
     }
     Some(name)
