@@ -284,6 +284,13 @@ async fn modules_of_the_new_kind_are_mended_in_warm_node_processes() {
     assert_eq!(repair_files(&files).await, Ok(1));
 }
 
+#[tokio::test]
+async fn a_statement_that_is_missing_beside_its_neighbours_is_copied_in_warm_java_processes() {
+    if installed(&["mvn", "javac"]) {
+        check("java-maven-csv").await;
+    }
+}
+
 /// Asserts that the line of a mistake is among the first that are suspicious by what each test runs.
 fn check_localised(fixture: &str, line: &str) {
     let cache = tempfile::tempdir().unwrap();

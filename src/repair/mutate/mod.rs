@@ -140,6 +140,7 @@ impl<'a> Source<'a> {
             conditions: scope::conditions(self),
             exits: scope::exits(self),
             statements: scope::copyable(self, self.tree.root_node()),
+            neighbours: scope::neighbours(self),
             ranks: HashMap::new(),
             made: Vec::new(),
         };
@@ -403,6 +404,8 @@ struct Maker<'a> {
     exits: Vec<String>,
     /// Statements in the file that may be copied.
     statements: Vec<Copyable>,
+    /// Statements in the file that follow each other.
+    neighbours: HashSet<(String, String)>,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,

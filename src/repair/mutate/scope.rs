@@ -1,7 +1,7 @@
 //! A scope is what stands at hand where an edit is made: names, conditions, expressions and statements of a
 //! function, fields and functions of its file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use tree_sitter::Node;
 
@@ -173,6 +173,23 @@ pub fn copyable(source: &Source, within: Node) -> Vec<Copyable> {
             let text = std::iter::once(first).chain(text.map(dedented)).collect::<Vec<_>>().join("\n");
             if !found.iter().any(|known| known.text == text) {
                 found.push(Copyable { text, needs: needs(source, node), line: line_of(node) });
+            }
+        }
+        true
+    });
+    found
+}
+
+/// Short statements of a file that follow each other.
+pub fn neighbours(source: &Source) -> HashSet<(String, String)> {
+    let mut found = HashSet::new();
+    visit(source.tree.root_node(), &mut |node| {
+        if source.grammar.is(node, Role::Statement)
+            && let Some(next) = node.next_named_sibling()
+        {
+            let pair = (source.of(node), source.of(next));
+            if pair.0.len() + pair.1.len() <= 240 {
+                found.insert((pair.0.to_owned(), pair.1.to_owned()));
             }
         }
         true

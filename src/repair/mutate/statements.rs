@@ -10,6 +10,10 @@ use crate::repair::grammar::Role;
 /// Statements that are copied from elsewhere in a function.
 const COPIES: usize = 30;
 
+/// How much likelier a copied statement is to be missing after one that it follows elsewhere, and before one that it
+/// precedes elsewhere.
+const NEXT_TO: f64 = 3.0;
+
 impl Maker<'_> {
     /// Edits of all statements of a function; of a whole file, of those outside of functions.
     pub fn statements(&mut self, scope: &Scope, function: Node) {
@@ -49,7 +53,8 @@ impl Maker<'_> {
                 if let Some(before) = before {
                     self.guard_after(scope, *before, *statement);
                 }
-                self.insert(scope, *statement, after.is_none(), &copies);
+                let before = before.map_or("", |before| self.source.of(*before)).to_owned();
+                self.insert(scope, *statement, &before, after.is_none(), &copies);
                 self.restate(*statement);
             }
         }
@@ -334,8 +339,8 @@ impl Maker<'_> {
         self.push(kind, node, vec![edit], weight);
     }
 
-    /// Inserts statements before a statement, and after the last one of a block.
-    fn insert(&mut self, scope: &Scope, node: Node, last: bool, copies: &[(Copyable, f64)]) {
+    /// Inserts statements before a statement, which follows `previous`, and after the last one of a block.
+    fn insert(&mut self, scope: &Scope, node: Node, previous: &str, last: bool, copies: &[(Copyable, f64)]) {
         if !self.stands_alone(node) || !self.suspicious(node) {
             return;
         }
@@ -353,17 +358,26 @@ impl Maker<'_> {
         let own = self.source.of(node).to_owned();
         let end = self.grammar.end.clone();
         let mut texts: Vec<(&'static str, String, f64)> = Vec::new();
+        let follows = |one: &str, other: &str| self.neighbours.contains(&(one.to_owned(), other.to_owned()));
+        let likely = |copy: &str, weight: f64| {
+            let sides = [follows(previous, copy) || last && follows(&own, copy), follows(copy, &own)];
+            weight * NEXT_TO.powi(sides.map(i32::from).iter().sum())
+        };
         // What stands close by is likelier to be missing here too.
         let here = line_of(node);
-        let mut copies: Vec<&(Copyable, f64)> = copies.iter().filter(|(copy, _)| copy.text != own).collect();
+        let mut copies: Vec<(&Copyable, f64)> = copies
+            .iter()
+            .filter(|(copy, _)| copy.text != own)
+            .map(|(copy, weight)| (copy, likely(&copy.text, *weight)))
+            .collect();
         copies.sort_by(|a, b| {
             b.1.total_cmp(&a.1).then_with(|| a.0.line.abs_diff(here).cmp(&b.0.line.abs_diff(here)))
         });
-        for (copy, weight) in copies {
+        for (copy, weight) in &copies {
             let copy = copy.text.replace('\n', &format!("\n{indentation}"));
             texts.push(("insert-copied", copy.clone(), *weight));
-            texts
-                .extend(self.adapted(scope, &copy).into_iter().map(|text| ("insert-adapted", text, *weight)));
+            let adapted = self.adapted(scope, &copy).into_iter();
+            texts.extend(adapted.map(|text| ("insert-adapted", text, weight.min(1.0))));
         }
         for jump in self.grammar.jumps.iter().chain([&self.grammar.bare_return]) {
             texts.push(("insert", format!("{jump}{end}"), 1.0));
@@ -390,7 +404,7 @@ impl Maker<'_> {
                     || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()));
             if kind == "insert-copied" && self.grammar.is(node, Role::Simple) {
                 let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: text.clone() };
-                self.push("replace-copied", node, vec![edit], weight);
+                self.push("replace-copied", node, vec![edit], weight.min(1.0));
             }
             if !leaves {
                 self.push(kind, node, vec![before(&text)], weight);
