@@ -147,7 +147,8 @@ impl Logic {
             let made: Variants = variants::compose(&scene.sources, &edits);
             let start = Instant::now();
             let environment = variants::environment(&scene.sources);
-            let built = ask.verifier.build_kept(suite, &made.patch, Some(named), &environment).await?;
+            let most = end.saturating_duration_since(start).as_secs().max(1);
+            let built = ask.verifier.build_kept(suite, &made.patch, Some(named), &environment, most).await?;
             longest = longest.max(start.elapsed());
             if built.run.built {
                 return Ok(Some(built));

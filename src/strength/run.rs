@@ -209,7 +209,7 @@ impl Trial<'_> {
             let made = variants::compose(self.sources, &edits);
             let mut tree = self.question.tree.clone();
             tree.0.extend(made.patch.0.clone());
-            let built = self.question.verifier.build_kept(suite, &tree, None, &env).await?;
+            let built = self.question.verifier.build_kept(suite, &tree, None, &env, u64::MAX).await?;
             if built.run.built {
                 return Ok(Some(built));
             }

@@ -135,6 +135,7 @@ impl Verifier {
         candidate: &Patch,
         only: Option<&BTreeSet<TestId>>,
         env: &BTreeMap<String, String>,
+        most: u64,
     ) -> Result<Built> {
         let workspace = self.workshop.workspace()?;
         workspace.apply(candidate)?;
@@ -143,6 +144,7 @@ impl Verifier {
         let mut announced = Vec::new();
         for mut invocation in suite.build_kept(&workspace.places(), only, &results, &self.launchers)? {
             invocation.env.extend(env.clone());
+            invocation.seconds = invocation.seconds.min(most);
             let finished = self.run(&invocation, &workspace, &results, Phase::Test).await?;
             let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
             run.built &= finished.exit.success();
@@ -156,7 +158,7 @@ impl Verifier {
         if built.announced.is_empty() {
             let pairs: Vec<(&str, String)> =
                 env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let run = self.run_built(&built, suite, None, &pairs, 120).await?;
+            let run = self.run_built(&built, suite, None, &pairs, most.min(120)).await?;
             let errors = run.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
             built.run = TestRun { built: !errors && !run.tests.is_empty(), ..run };
         }
@@ -221,7 +223,7 @@ impl Verifier {
         let mut invocation = suite.invocation(argv, String::new(), Reads::Messages);
         invocation.env.insert("REGREEN_SAID".to_owned(), results.display().to_string());
         invocation.seconds = most;
-        self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
+        self.run_kept(&invocation, built, &results).await?;
         let said = read_beneath(&results, "passed", JUDGED).unwrap_or_default();
         let whole = String::from_utf8_lossy(&said);
         let whole = whole.lines().filter_map(|line| Some((line.trim().parse().ok()?, only.len())));
@@ -251,11 +253,13 @@ impl Verifier {
         };
         self.run(&Invocation { seconds, ..covering }, &workspace, &kept, Phase::Tool).await?;
         let built = Built { workspace, announced: Vec::new(), run: blank(), kept };
+        // A folder that nothing of the repository has seen: the script is written from outside.
+        let (programs, results) = (built.programs()?, self.workshop.scratch.results()?);
+        let name = |at: usize, program: usize| format!("profile-{at}-{program}");
         let mut script = String::new();
-        for (program, line) in built.programs()?.iter().enumerate() {
+        for (program, line) in programs.iter().enumerate() {
             for (at, id) in tests.iter().enumerate() {
-                let profile = built.kept.join(format!("profile-{at}-{program}")).display().to_string();
-                let words = suite.alone(id, &profile)?;
+                let words = suite.alone(id, &results.join(name(at, program)).display().to_string())?;
                 let _ = writeln!(
                     script,
                     "(ulimit -t 10; {line} {}) >/dev/null 2>&1 </dev/null",
@@ -263,15 +267,16 @@ impl Verifier {
                 );
             }
         }
-        let argv = vec!["sh".to_owned(), "-c".to_owned(), script];
+        std::fs::write(results.join("profiles.sh"), script).context("failed to write a script")?;
+        let argv = vec!["sh".to_owned(), results.join("profiles.sh").display().to_string()];
         let invocation = suite.invocation(argv, String::new(), Reads::Messages);
-        self.run(&Invocation { seconds, ..invocation }, &built.workspace, &built.kept, Phase::Tool).await?;
-        let profile = |at: usize, program| {
-            read_beneath(&built.kept, &format!("profile-{at}-{program}"), JUDGED).unwrap_or_default()
-        };
-        let programs = built.programs()?.len();
-        let of = |at| (0..programs).map(move |program| profile(at, program)).collect::<Vec<_>>().concat();
-        Ok((0..tests.len()).map(|at| String::from_utf8_lossy(&of(at)).into_owned()).collect())
+        self.run_kept(&Invocation { seconds, ..invocation }, &built, &results).await?;
+        let profile = |at, program| read_beneath(&results, &name(at, program), JUDGED).unwrap_or_default();
+        let of =
+            |at| (0..programs.len()).map(move |program| profile(at, program)).collect::<Vec<_>>().concat();
+        let found = (0..tests.len()).map(|at| String::from_utf8_lossy(&of(at)).into_owned()).collect();
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(found)
     }
 
     async fn observe_suite(
@@ -362,6 +367,25 @@ impl Verifier {
         phase: Phase,
         input: Vec<u8>,
     ) -> Result<Finished> {
+        let readable = vec![self.launchers.clone()];
+        self.run_reading(invocation, workspace, results, phase, input, readable).await
+    }
+
+    /// Runs what was built and the test programs that were kept of it.
+    async fn run_kept(&self, invocation: &Invocation, built: &Built, results: &Path) -> Result<Finished> {
+        let readable = vec![self.launchers.clone(), built.kept.clone()];
+        self.run_reading(invocation, &built.workspace, results, Phase::Tool, Vec::new(), readable).await
+    }
+
+    async fn run_reading(
+        &self,
+        invocation: &Invocation,
+        workspace: &Workspace,
+        results: &Path,
+        phase: Phase,
+        input: Vec<u8>,
+        readable: Vec<PathBuf>,
+    ) -> Result<Finished> {
         let env = self.task.environment.iter().chain(&invocation.env);
         let asked = self.deadline.filter(|_| phase == Phase::Test);
         let seconds = asked.unwrap_or(invocation.seconds);
@@ -375,7 +399,7 @@ impl Verifier {
         };
         let policy = Policy {
             workspace,
-            readable: vec![self.launchers.clone()],
+            readable,
             writable: vec![results.to_owned()],
             caches: self.suites.iter().flat_map(|suite| suite.profile.caches.clone()).collect(),
             network: phase == Phase::SetUp && self.setup_network,
