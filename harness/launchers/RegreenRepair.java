@@ -213,8 +213,7 @@ final class RegreenRepair {
             warm = request(all, limits.get(limits.size() - 1));
             warm.put("all", true);
             String results = (String) workers.get(0).ask(warm, null).getOrDefault("results", "");
-            // Where something unedited is to be judged, everything may pass.
-            boolean red = guards.isEmpty() || !results.substring(0, Math.min(results.length(), targets.size())).matches("p*");
+            boolean red = !results.substring(0, Math.min(results.length(), targets.size())).matches("p*");
             if (results.length() < all.size() || !red) {
                 return false;
             }

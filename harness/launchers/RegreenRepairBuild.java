@@ -88,7 +88,7 @@ final class RegreenRepairBuild {
         // Such a process lives for seconds: the first compiler alone is quickest.
         command = List.of(
             Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-            "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m",
+            "-ea", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m",
             "-Dregreen.statements=" + statements.size(), "-cp", libraries,
             RegreenRepairWorker.class.getName(), "regreen.repair." + framework, own, libraries);
         return true;

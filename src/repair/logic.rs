@@ -487,8 +487,11 @@ fn second(grammars: &Grammars, scene: &Scene, first: &Trial, known: &mut HashSet
         scene.suspicions.of(&first.path, shifted)
     };
     let mut found = Vec::new();
+    // A function that was tried alone is not known beside the first edit.
+    let mut beside = HashSet::new();
     for mutant in source.mutants(&suspicion, &grammars.priors, &scene.hints) {
-        if let Some(text) = source.apply(&mutant.edits, known)
+        if let Some(text) = source.apply(&mutant.edits, &mut beside)
+            && known.insert(source.key_of_file(&text))
             && let Some(twice) = difference(&source.text, &text)
             && let Some(edits) = both(&once, twice).or_else(|| Some(vec![difference(&base.text, &text)?]))
         {
@@ -531,4 +534,25 @@ fn told(scene: &Scene, trial: &Trial) -> String {
     });
     let line = |text: &str| text::one_line(&text::clip(text, 160));
     format!("{} at {}:{}: `{}` → `{}`", trial.kind, trial.path, trial.line, line(&before), line(&after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_of_what_an_edit_made_becomes_one_of_the_base() {
+        let edit = |start, end, text: &str| Edit { start, end, text: text.to_owned() };
+        let base = "abcdefgh";
+        let first = edit(2, 3, "CCC");
+        let once = splice(base, std::slice::from_ref(&first)).unwrap();
+        for second in [edit(0, 1, "A"), edit(7, 8, "F"), edit(9, 10, "H"), edit(6, 6, "+")] {
+            let twice = splice(&once, std::slice::from_ref(&second)).unwrap();
+            let edits = both(&first, second).unwrap();
+            assert_eq!(splice(base, &edits).unwrap(), twice);
+        }
+        for touching in [edit(1, 2, "B"), edit(3, 4, "X"), edit(1, 6, "X"), edit(5, 6, "D")] {
+            assert!(both(&first, touching).is_none());
+        }
+    }
 }

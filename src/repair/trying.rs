@@ -26,8 +26,8 @@ const CHUNK: usize = 60;
 /// Candidates of a round that are tried by whole test runs.
 const COLD: usize = 150;
 
-/// How many times as much time variants get as what fits none.
-const WHOLE: f64 = 2.0;
+/// The share of the time of variants that what fits none gets besides.
+const WHOLE: f64 = 0.5;
 
 impl Logic {
     /// Tries candidates without a warm judge.
@@ -49,7 +49,7 @@ impl Logic {
         }
         if some {
             // What fits no variant gets its share.
-            let spent = (self.statistics.running + self.statistics.building) / WHOLE - self.statistics.whole;
+            let spent = (self.statistics.running + self.statistics.building) * WHOLE - self.statistics.whole;
             let share = Duration::try_from_secs_f64(spent).unwrap_or_default();
             self.judge_whole(ask, scene, left, share, clock).await
         } else {
@@ -80,6 +80,7 @@ impl Logic {
         let start = Instant::now();
         let built = self.build_variants(ask, suite, scene, &round, &named, &mut alive, end).await?;
         self.statistics.building += start.elapsed().as_secs_f64();
+        self.statistics.cpu += start.elapsed().as_secs_f64();
         let Some(built) = built else {
             // One by one, then.
             left.whole.extend(alive.into_iter().map(|at| round[at].clone()));
@@ -89,7 +90,9 @@ impl Logic {
         let environment = variants::environment(&scene.sources);
         // What the base takes, which is variant 0.
         ask.verifier.run_variants(&built, suite, &named, &environment, (VARIABLE, &[0]), (10, 60)).await?;
-        let seconds = (1 + seconds_of(start.elapsed().as_secs_f64() * 2.0)).min(10);
+        let base = ask.baseline.run.seconds;
+        let seconds = (1 + seconds_of((start.elapsed().as_secs_f64() * 2.0).max(base))).min(10);
+        let whole_seconds = seconds_of(base * 3.0) + 20;
         let alive: Vec<usize> = alive.into_iter().collect();
         for part in alive.chunks(CHUNK) {
             if Instant::now() >= end || !self.plausible.is_empty() {
@@ -112,8 +115,8 @@ impl Logic {
                 if count < named.len() || self.plausible.len() >= ENOUGH || Instant::now() >= end {
                     continue;
                 }
-                let env = [(VARIABLE, (at + 1).to_string())];
-                let whole = ask.verifier.run_built(&built, suite, None, &env, 20).await?;
+                let env = variants::choosing(&environment, at + 1);
+                let whole = ask.verifier.run_built(&built, suite, None, &env, whole_seconds).await?;
                 let kept = ask.baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
                 if named.iter().chain(kept).all(|id| whole.outcome(id) == Outcome::Passed) {
                     self.found(begin, scene, &round[*at], *at);
@@ -121,7 +124,7 @@ impl Logic {
             }
         }
         self.statistics.running += start.elapsed().as_secs_f64();
-        self.statistics.cpu = self.statistics.building + self.statistics.running + self.statistics.whole;
+        self.statistics.cpu += start.elapsed().as_secs_f64();
         Ok(())
     }
 

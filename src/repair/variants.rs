@@ -59,6 +59,12 @@ pub fn environment(sources: &[Source]) -> BTreeMap<String, String> {
     all.flat_map(|schemata| schemata.environment.clone()).collect()
 }
 
+/// The environment in which one of them runs.
+pub fn choosing(environment: &BTreeMap<String, String>, number: usize) -> Vec<(&str, String)> {
+    let all = environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    all.chain([(VARIABLE, number.to_string())]).collect()
+}
+
 /// Edits of one file, made together, with their number.
 pub type Numbered<'a> = (usize, &'a RepoPath, &'a [Edit]);
 

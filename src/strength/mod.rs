@@ -267,7 +267,7 @@ fn passing(baseline: &Baseline, run: &TestRun) -> BTreeSet<TestId> {
 pub async fn coverage(question: &Question<'_>, tests: &BTreeSet<TestId>) -> Result<Option<Lines>> {
     let mut covered: Option<Lines> = None;
     for suite in &question.verifier.suites {
-        if suite.profile.warm.is_empty() {
+        if !suite.is_warm() {
             // What its tests run nobody knows.
             return Ok(None);
         }

@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::choose::Mutation;
 use super::{Question, mutated};
 use crate::repair::mutate::Source;
-use crate::repair::variants::{self, VARIABLE};
+use crate::repair::variants;
 use crate::repair::warm::{self, How, Plan, Round};
 use crate::toolchain::Suite;
 use crate::verdict::{Outcome, TestId, TestRun};
@@ -59,10 +59,10 @@ impl Trial<'_> {
         // With several suites the one that a mutant breaks is not known beforehand.
         if let [suite] = self.question.verifier.suites.as_slice() {
             say(&format!("measuring the tests: {}", count(mutations.len(), "small change")));
-            if suite.profile.warm.is_empty() {
-                self.as_variants(suite, mutations, &mut fates, say).await?;
-            } else {
+            if suite.is_warm() {
                 fates = self.warm(suite, mutations).await?;
+            } else {
+                self.as_variants(suite, mutations, &mut fates, say).await?;
             }
         }
         for (number, mutation) in mutations.iter().enumerate() {
@@ -170,8 +170,9 @@ impl Trial<'_> {
         let making = self.build_variants(suite, mutations, &mut alive, &mut unbuilt);
         let Some(built) = within(self.end, making).await.transpose()?.flatten() else { return Ok(()) };
         let seconds = self.once.as_secs() * 5 + 10;
+        let environment = variants::environment(self.sources);
         let run = async |number: usize| {
-            let env = [(VARIABLE, number.to_string())];
+            let env = variants::choosing(&environment, number);
             let run = self.question.verifier.run_built(&built, suite, None, &env, seconds);
             within(self.end, run).await.transpose()
         };

@@ -62,6 +62,9 @@ pub struct Profile {
     /// and writes `{results}/judged.jsonl` (`harness/launchers/README.md`).
     #[serde(default)]
     pub warm: Vec<String>,
+    /// Whether that builds the repository first, which is worth while for a search only.
+    #[serde(default)]
+    pub warm_builds: bool,
     /// How test programs are built that are run many times, where `build` and `test` do not tell.
     pub kept: Option<Kept>,
     /// Globs, relative to the suite's folder, of files that belong to tests and configuration: a candidate's
@@ -140,6 +143,7 @@ impl Profile {
                 seconds: ten_minutes(),
             },
             warm: Vec::new(),
+            warm_builds: false,
             kept: None,
             protected: protected_by(argv),
             sources: vec!["**/*".to_owned()],

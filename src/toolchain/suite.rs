@@ -297,7 +297,8 @@ impl Suite {
         launchers: &Path,
     ) -> Result<Invocation> {
         let mut argv = self.fill(tree, launchers).all(argv);
-        argv.extend(self.select(only)?.fill(&self.profile.test.select));
+        let selection = Some(self.select(only)?).filter(|selection| selection.bytes() <= SELECTION);
+        argv.extend(selection.map_or_else(Vec::new, |selection| selection.fill(&self.profile.test.select)));
         let mut invocation = self.invocation(argv, self.dir.clone(), Reads::Messages);
         invocation.env.insert("REGREEN_KEPT".to_owned(), kept.display().to_string());
         Ok(invocation)
@@ -351,6 +352,11 @@ impl Suite {
             | Format::Doctest
             | Format::ExitCodeAndTap => Ok(vec![self.command(&fill, selection.as_ref())]),
         }
+    }
+
+    /// Whether there is a warm judge that is ready at once.
+    pub fn is_warm(&self) -> bool {
+        !self.profile.warm.is_empty() && !self.profile.warm_builds
     }
 
     /// The command that judges many edits in warm processes, if the toolchain has one; `results` holds its plan.

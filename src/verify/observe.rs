@@ -26,6 +26,9 @@ const LOG: usize = 16 << 10;
 /// Bytes of a warm judge's answers that are read.
 const JUDGED: u64 = 64 << 20;
 
+/// Bytes of one test's profile that are read.
+const PROFILE: u64 = 1 << 20;
+
 /// Bytes of what the tests of one variant print that are read.
 const SAID: u64 = 64 << 10;
 
@@ -262,8 +265,8 @@ impl Verifier {
                 let words = suite.alone(id, &results.join(name(at, program)).display().to_string())?;
                 let _ = writeln!(
                     script,
-                    "(ulimit -t 10; {line} {}) >/dev/null 2>&1 </dev/null",
-                    quoted(words.iter().map(String::as_str))
+                    "(ulimit -t 10 && exec timeout -s KILL 20 sh -c {}) >/dev/null 2>&1 </dev/null",
+                    quoted([format!("{line} {}", quoted(words.iter().map(String::as_str))).as_str()])
                 );
             }
         }
@@ -271,7 +274,7 @@ impl Verifier {
         let argv = vec!["sh".to_owned(), results.join("profiles.sh").display().to_string()];
         let invocation = suite.invocation(argv, String::new(), Reads::Messages);
         self.run_kept(&Invocation { seconds, ..invocation }, &built, &results).await?;
-        let profile = |at, program| read_beneath(&results, &name(at, program), JUDGED).unwrap_or_default();
+        let profile = |at, program| read_beneath(&results, &name(at, program), PROFILE).unwrap_or_default();
         let of =
             |at| (0..programs.len()).map(move |program| profile(at, program)).collect::<Vec<_>>().concat();
         let found = (0..tests.len()).map(|at| String::from_utf8_lossy(&of(at)).into_owned()).collect();
@@ -368,7 +371,7 @@ impl Verifier {
         input: Vec<u8>,
     ) -> Result<Finished> {
         let readable = vec![self.launchers.clone()];
-        self.run_reading(invocation, workspace, results, phase, input, readable).await
+        Box::pin(self.run_reading(invocation, workspace, results, phase, input, readable)).await
     }
 
     /// Runs what was built and the test programs that were kept of it.
@@ -437,9 +440,13 @@ fn variants_script(lines: &[String], said: bool, variable: &str, values: &[usize
     }
     let _ =
         writeln!(script, "return $status\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
-    let told = format!("{{ head -c {SAID}; cat >/dev/null; }} >\"$REGREEN_SAID/said-${variable}\"");
+    // What a test leaves behind may hold the pipe.
+    let told = format!(
+        "timeout {} sh -c 'head -c {SAID}; cat >/dev/null' >\"$REGREEN_SAID/said-${variable}\"",
+        2 * wall
+    );
     let status = if said {
-        format!("$({{ {{ one; echo $? >&3; }} | {told}; }} 3>&1)")
+        format!("$({{ {{ one 3>&-; echo $? >&3; }} | {told} 3>&-; }} 3>&1)")
     } else {
         "$(one >/dev/null; echo $?)".to_owned()
     };

@@ -213,6 +213,17 @@ async fn messages_of_go_in_words_are_understood() {
 }
 
 #[tokio::test]
+async fn two_mistakes_of_one_go_file_are_mended_as_variants_of_one_build() {
+    if !installed(&["go"]) {
+        return;
+    }
+    let code = "package small\n\nfunc Less(a, b int) bool {\n\treturn a > b\n}\n\nfunc Twice(n int) int {\n\treturn n + 2\n}\n";
+    let test = "package small\n\nimport \"testing\"\n\nfunc TestLess(t *testing.T) {\n\tif !Less(1, 3) || Less(3, 3) {\n\t\tt.Fail()\n\t}\n}\n\nfunc TestTwice(t *testing.T) {\n\tif Twice(5) != 10 {\n\t\tt.Fail()\n\t}\n}\n";
+    let files = [("go.mod", "module small\n\ngo 1.20\n"), ("small.go", code), ("small_test.go", test)];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
+
+#[tokio::test]
 async fn hints_in_python_tracebacks_are_taken() {
     if !installed(&["python3", "pytest"]) {
         return;

@@ -185,9 +185,14 @@ impl<'a> Source<'a> {
             return None;
         }
         let (key, was) = (self.key(around, &text), self.key(before, &self.text));
-        let mut whole = DefaultHasher::new();
-        (self.path.as_str(), &text).hash(&mut whole);
-        (key != was && known.insert(key) && known.insert(whole.finish())).then_some(text)
+        (key != was && known.insert(key) && known.insert(self.key_of_file(&text))).then_some(text)
+    }
+
+    /// What makes two versions of the whole file the same.
+    pub fn key_of_file(&self, text: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.path.as_str(), text).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The outermost function around a range: where it begins, and its body.
