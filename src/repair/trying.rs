@@ -191,10 +191,18 @@ impl Logic {
                 Some(patch) => ask.verifier.try_tests(patch, Some(&named)).await.map(Some),
                 None => Ok(None),
             });
-            let runs = futures_util::future::join_all(tries).await;
+            // A loop that does not end would take the time of all others.
+            let most = Duration::from_secs(seconds_of(ask.baseline.run.seconds * 5.0) + 20);
+            let most = most.min(end.saturating_duration_since(start));
+            let runs = tokio::time::timeout(most, futures_util::future::join_all(tries)).await;
             longest = longest.max(start.elapsed());
             self.statistics.whole += start.elapsed().as_secs_f64();
             self.statistics.cpu += start.elapsed().as_secs_f64();
+            let Ok(runs) = runs else {
+                self.statistics.tried += patches.len();
+                n += patches.len();
+                continue;
+            };
             for ((patch, trial), run) in patches.iter().zip(runs) {
                 n += 1;
                 let (Some(patch), Some(run)) = (patch, run?) else { continue };
