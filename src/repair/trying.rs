@@ -47,14 +47,10 @@ impl Logic {
         if !self.plausible.is_empty() {
             return Ok(());
         }
-        if some {
-            // What fits no variant gets its share.
-            let spent = (self.statistics.running + self.statistics.building) * WHOLE - self.statistics.whole;
-            let share = Duration::try_from_secs_f64(spent).unwrap_or_default();
-            self.judge_whole(ask, scene, left, share, clock).await
-        } else {
-            self.judge_whole(ask, scene, left, Duration::MAX, clock).await
-        }
+        // Beside variants, what fits none gets its share.
+        let due = (self.statistics.running + self.statistics.building) * WHOLE - self.statistics.whole;
+        let share = if some { Duration::try_from_secs_f64(due).unwrap_or_default() } else { Duration::MAX };
+        self.judge_whole(ask, scene, left, share, clock).await
     }
 
     /// Tries candidates as variants of one build.
@@ -141,6 +137,7 @@ impl Logic {
         end: Instant,
     ) -> Result<Option<Built>> {
         let mut longest = Duration::ZERO;
+        let environment = variants::environment(&scene.sources);
         for _ in 0..BUILDS {
             if alive.is_empty() || Instant::now() + longest >= end {
                 return Ok(None);
@@ -149,7 +146,6 @@ impl Logic {
                 alive.iter().map(|at| (at + 1, &round[*at].path, round[*at].edits.as_slice())).collect();
             let made: Variants = variants::compose(&scene.sources, &edits);
             let start = Instant::now();
-            let environment = variants::environment(&scene.sources);
             let most = end.saturating_duration_since(start).as_secs().max(1);
             let built = ask.verifier.build_kept(suite, &made.patch, Some(named), &environment, most).await?;
             longest = longest.max(start.elapsed());

@@ -249,6 +249,9 @@ impl Verifier {
     /// Which blocks of the base each test runs, one after the other, within so many seconds: the profiles, as the
     /// toolchain writes them; none where it knows of no such thing.
     pub async fn profiles(&self, suite: &Suite, tests: &[TestId], seconds: u64) -> Result<Vec<String>> {
+        if suite.profile.kept.as_ref().is_none_or(|kept| kept.cover.is_empty()) {
+            return Ok(Vec::new());
+        }
         let workspace = self.workshop.workspace()?;
         let (kept, only) = (self.workshop.scratch.results()?, tests.iter().cloned().collect());
         let Some(covering) = suite.build_covering(&workspace.places(), &only, &kept, &self.launchers)? else {
