@@ -181,6 +181,25 @@ pub struct Schemata {
     /// Environment of the build and of the tests.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// How statements note that they run, where the toolchain does not say what tests run.
+    pub probe: Option<Probe>,
+}
+
+/// How statements note that they run: each writes its number, once, on a line of the file that `REGREEN_TRACE` names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Begins the file.
+    #[serde(default)]
+    pub head: String,
+    /// Begins a body with `{count}` probes from `{first}`.
+    #[serde(default)]
+    pub open: String,
+    /// Stands before a statement, with its `{number}`.
+    pub statement: String,
+    /// Whether the last part of a block may be an expression.
+    #[serde(default)]
+    pub tail: bool,
 }
 
 /// How likely a kind of edit is, by its name in `priors.toml`.

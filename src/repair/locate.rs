@@ -14,6 +14,9 @@ const UNSEEN: f64 = 0.2;
 /// Suspicion of a function of which nothing is known but that a frame or a failing test names it.
 const NAMED: f64 = 0.5;
 
+/// Suspicion of lines of which nothing is known but that a failing run has them.
+const RAN: f64 = 0.25;
+
 /// Suspicion of what stands in a file with suspicious lines outside of functions.
 const OUTSIDE: f64 = 0.1;
 
@@ -52,6 +55,21 @@ impl Suspicions {
             .collect();
         files.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         files.into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// Makes functions that no failing test runs less suspicious, and all that one runs a little.
+    pub fn meet(&mut self, ran: &Suspicions, sources: &[Source]) {
+        for source in sources {
+            let Some(lines) = ran.lines.get(&source.path) else { continue };
+            for (_, first, last) in source.functions() {
+                if lines.range(first..=last).next().is_none() {
+                    let known = self.lines.entry(source.path.clone()).or_default();
+                    known.range_mut(first..=last).for_each(|(_, score)| *score *= UNSEEN);
+                }
+            }
+            lines.keys().for_each(|line| self.raise(&source.path, *line, RAN));
+        }
+        self.basis = "what the tests run, and names in failing tests";
     }
 
     fn raise(&mut self, path: &RepoPath, line: u32, score: f64) {

@@ -11,6 +11,7 @@ mod lint;
 mod locate;
 mod logic;
 pub mod mutate;
+mod probes;
 mod rules;
 mod scene;
 mod search;

@@ -2,14 +2,16 @@
 //! their lines are, which tests count and how long they take, what failing ones say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::grammar::{Grammar, Grammars};
 use super::locate::{self, Suspicions};
 use super::mutate::{Hints, Source};
+use super::probes::{self, Probes};
 use super::warm::{self, Plan, Traced};
-use super::{Editable, Suspect, hints};
+use super::{Editable, Suspect, hints, variants};
 use crate::patch::RepoPath;
 use crate::propose::Ask;
 use crate::text;
@@ -29,6 +31,11 @@ const TRACED: usize = 400;
 /// Guards whose profiles are taken, and seconds for building and running them.
 const PROFILED: usize = 40;
 const PROFILING: u64 = 60;
+
+/// Files that get probes, builds with them, and statements below which names say enough.
+const PROBED: usize = 400;
+const PROBES: usize = 3;
+const FEW: usize = 40;
 
 /// Test files that are read for the functions that tests call.
 const TEST_FILES: usize = 10;
@@ -74,7 +81,7 @@ pub async fn scene<'a>(
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
     let mut traces = warm::traces(&said);
     if traces.is_empty() && !synthetic {
-        traces = profiles(ask, suite).await?;
+        traces = profiles(grammars, ask, suite, &editable).await?;
     }
     let path_of = |file: &str| {
         let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };
@@ -87,10 +94,16 @@ pub async fn scene<'a>(
     };
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
     let sources = sources(grammars, ask, &editable, &suspicions)?;
+    // Where one run of everything is all that can be had, names tell its parts apart.
+    let one = suite.profile.warm.is_empty() && suite.profile.test.select.is_empty();
+    let ran = (one && !traces.is_empty()).then(|| std::mem::take(&mut suspicions));
     let failing: Vec<&TestId> = baseline.targets.iter().collect();
     let (frames, mut names) = hints::places(ask, &failing);
     helpers(grammars, ask, &editable, &failing, &mut names);
     locate::refine(&mut suspicions, &sources, &frames, &names);
+    if let Some(ran) = ran {
+        suspicions.meet(&ran, &sources);
+    }
     let (targets, guards) = sorted(synthetic, targets, guards, &traces);
     let seconds = |ids: &[String]| {
         let known = traces.iter().filter(|trace| ids.contains(&trace.id));
@@ -101,32 +114,74 @@ pub async fn scene<'a>(
     Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
 }
 
-/// What tests run, by the profiles of a toolchain: the targets and some guards, without those whose parts are there too.
-async fn profiles(ask: &Ask<'_>, suite: &Suite) -> Result<Vec<Traced>> {
+/// What the targets and some guards run, without tests whose parts are there too: by the profiles of the toolchain, or
+/// by probes.
+async fn profiles(
+    grammars: &Grammars,
+    ask: &Ask<'_>,
+    suite: &Suite,
+    editable: &Editable<'_>,
+) -> Result<Vec<Traced>> {
     let baseline = ask.baseline;
     let guards = baseline.guards.iter().take(PROFILED);
     let all: Vec<&TestId> =
         baseline.targets.iter().chain(guards).filter(|id| suite.own_id(id).is_some()).collect();
     let whole = |id: &&TestId| !all.iter().any(|other| other.starts_with(&format!("{id}/")));
-    let tests: Vec<TestId> = all.iter().copied().filter(whole).take(2 * PROFILED).cloned().collect();
-    let said = ask.verifier.profiles(suite, &tests, PROFILING).await?;
-    let traced = |(id, said): (&TestId, String)| {
-        let passed = Some(!baseline.targets.contains(id));
-        Traced {
-            id: suite.own_id(id).unwrap_or_default().to_owned(),
-            passed,
-            lines: warm::profile(&said),
-            seconds: 0.0,
-        }
+    let most = if suite.profile.test.select.is_empty() { 1 } else { 2 * PROFILED };
+    let tests: Vec<TestId> = all.iter().copied().filter(whole).take(most).cloned().collect();
+    let lines: Vec<_> = if suite.covers() {
+        let said = ask.verifier.profiles(suite, &tests, PROFILING).await?;
+        said.iter().map(|said| warm::profile(said)).collect()
+    } else {
+        probed(grammars, ask, suite, editable, &tests).await?
     };
-    Ok(tests.iter().zip(said).map(traced).filter(|test| !test.lines.is_empty()).collect())
+    let traced = |(id, lines): (&TestId, _)| {
+        let id_of = suite.own_id(id).unwrap_or_default().to_owned();
+        Traced { id: id_of, passed: Some(!baseline.targets.contains(id)), lines, seconds: 0.0 }
+    };
+    Ok(tests.iter().zip(lines).map(traced).filter(|test| !test.lines.is_empty()).collect())
+}
+
+/// The lines that each test runs, by a build with probes; nothing where that cannot be had, or where little is to be
+/// learned from it.
+async fn probed(
+    grammars: &Grammars,
+    ask: &Ask<'_>,
+    suite: &Suite,
+    editable: &Editable<'_>,
+    tests: &[TestId],
+) -> Result<Vec<BTreeMap<String, BTreeSet<u32>>>> {
+    let sources = parsed(grammars, editable, products(ask)?, PROBED);
+    let environment = variants::environment(&sources);
+    let (end, mut without) = (Instant::now() + Duration::from_secs(PROFILING), BTreeSet::new());
+    for _ in 0..PROBES {
+        let probes = Probes::compose(&sources, &without);
+        let most = end.saturating_duration_since(Instant::now()).as_secs();
+        if probes.count() < FEW || most == 0 {
+            break;
+        }
+        let only = tests.iter().cloned().collect();
+        let built = ask.verifier.build_kept(suite, &probes.patch, Some(&only), &environment, most).await?;
+        if built.run.built {
+            let most = end.saturating_duration_since(Instant::now()).as_secs().max(1);
+            let noted =
+                ask.verifier.notes(&built, suite, tests, &environment, probes::VARIABLE, most).await?;
+            return Ok(noted.iter().map(|noted| probes.lines(noted, &suite.dir)).collect());
+        }
+        let blamed = probes.blamed(&built.run.diagnostics);
+        if blamed.is_empty() {
+            break;
+        }
+        without.extend(blamed);
+    }
+    Ok(Vec::new())
 }
 
 /// Adds the names that stand in those functions of test files that failing tests call.
 fn helpers(
     grammars: &Grammars,
     ask: &Ask<'_>,
-    editable: &Editable,
+    editable: &Editable<'_>,
     failing: &[&TestId],
     names: &mut BTreeSet<String>,
 ) {
@@ -182,21 +237,30 @@ fn sorted(
 fn sources<'a>(
     grammars: &'a Grammars,
     ask: &Ask<'_>,
-    editable: &Editable,
+    editable: &Editable<'_>,
     suspicions: &Suspicions,
 ) -> Result<Vec<Source<'a>>> {
-    let globs = ask.verifier.sources()?;
     let mut paths: Vec<RepoPath> = suspicions.files().into_iter().cloned().collect();
     if paths.is_empty() {
-        paths = ask
-            .verifier
-            .workshop
-            .snapshot
-            .paths()?
-            .into_iter()
-            .filter(|path| globs.is_match(path.as_str()))
-            .collect();
+        paths = products(ask)?;
     }
+    Ok(parsed(grammars, editable, paths, FILES))
+}
+
+/// The files of the product.
+fn products(ask: &Ask<'_>) -> Result<Vec<RepoPath>> {
+    let globs = ask.verifier.sources()?;
+    let paths = ask.verifier.workshop.snapshot.paths()?;
+    Ok(paths.into_iter().filter(|path| globs.is_match(path.as_str())).collect())
+}
+
+/// The first files that may be edited and have a grammar.
+fn parsed<'a>(
+    grammars: &'a Grammars,
+    editable: &Editable<'_>,
+    paths: Vec<RepoPath>,
+    most: usize,
+) -> Vec<Source<'a>> {
     let parsed = |path: RepoPath| -> Option<Source<'a>> {
         let file = editable.read(&path)?;
         let text = String::from_utf8(file.content).ok()?;
@@ -205,7 +269,7 @@ fn sources<'a>(
         source.kind = file.kind;
         Some(source)
     };
-    Ok(paths.into_iter().filter_map(parsed).take(FILES).collect())
+    paths.into_iter().filter_map(parsed).take(most).collect()
 }
 
 /// The most suspicious lines, with their text.

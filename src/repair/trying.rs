@@ -1,7 +1,7 @@
 //! Tries candidates without a warm judge: compiled ones as variants in one build, the rest one by one by whole
 //! test runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -15,7 +15,7 @@ use crate::patch::{File, Patch};
 use crate::propose::Ask;
 use crate::toolchain::Suite;
 use crate::verdict::{Outcome, TestId};
-use crate::verify::Built;
+use crate::verify::{Built, Patience, Ran};
 
 /// Builds after which variants that do not compile are given up.
 const BUILDS: usize = 40;
@@ -26,8 +26,43 @@ const CHUNK: usize = 60;
 /// Candidates of a round that are tried by whole test runs.
 const COLD: usize = 150;
 
+/// How often the time that the base takes a variant has at first.
+const SHORT: f64 = 4.0;
+
+/// The share of the time of a round that what took longer gets afterwards.
+const AGAIN: f64 = 0.5;
+
 /// The share of the time of variants that what fits none gets besides.
 const WHOLE: f64 = 0.5;
+
+/// A build of variants, ready to run.
+struct Bed<'a> {
+    ask: &'a Ask<'a>,
+    suite: &'a Suite,
+    scene: &'a Scene<'a>,
+    built: Built,
+    /// The targets.
+    named: BTreeSet<TestId>,
+    environment: BTreeMap<String, String>,
+}
+
+impl Bed<'_> {
+    /// Runs the targets with some variants.
+    async fn run(&self, numbers: &[usize], patience: Patience) -> Result<Ran> {
+        let (verifier, values) = (self.ask.verifier, (VARIABLE, numbers));
+        verifier.run_variants(&self.built, self.suite, &self.named, &self.environment, values, patience).await
+    }
+
+    /// Whether all tests that should pass do with one of them.
+    async fn passes(&self, number: usize) -> Result<bool> {
+        let env = variants::choosing(&self.environment, number);
+        let (suite, baseline) = (self.suite, self.ask.baseline);
+        let seconds = seconds_of(baseline.run.seconds * 3.0) + 20;
+        let whole = self.ask.verifier.run_built(&self.built, suite, None, &env, seconds).await?;
+        let guards = baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
+        Ok(self.named.iter().chain(guards).all(|id| whole.outcome(id) == Outcome::Passed))
+    }
+}
 
 impl Logic {
     /// Tries candidates without a warm judge.
@@ -82,46 +117,63 @@ impl Logic {
             left.whole.extend(alive.into_iter().map(|at| round[at].clone()));
             return Ok(());
         };
-        let start = Instant::now();
         let environment = variants::environment(&scene.sources);
+        let bed = Bed { ask, suite, scene, built, named, environment };
+        let start = Instant::now();
         // What the base takes, which is variant 0.
-        ask.verifier.run_variants(&built, suite, &named, &environment, (VARIABLE, &[0]), (10, 60)).await?;
-        let base = ask.baseline.run.seconds;
-        let seconds = (1 + seconds_of((start.elapsed().as_secs_f64() * 2.0).max(base))).min(10);
-        let whole_seconds = seconds_of(base * 3.0) + 20;
-        let alive: Vec<usize> = alive.into_iter().collect();
-        for part in alive.chunks(CHUNK) {
-            if Instant::now() >= end || !self.plausible.is_empty() {
-                break;
-            }
-            let numbers: Vec<usize> = part.iter().map(|at| at + 1).collect();
-            let values = (VARIABLE, numbers.as_slice());
-            let within = (seconds, end.saturating_duration_since(Instant::now()).as_secs().max(1));
-            let passed =
-                ask.verifier.run_variants(&built, suite, &named, &environment, values, within).await?;
-            let before = self.statistics.tried;
-            self.statistics.variants += part.len();
-            for (tried, at) in (1..).zip(part) {
-                self.statistics.tried = before + tried;
-                let count = passed.get(&(at + 1)).copied().unwrap_or(0);
-                if (1..named.len()).contains(&count) {
-                    round[*at].passed = count;
-                    left.near.push(round[*at].clone());
-                }
-                if count < named.len() || self.plausible.len() >= ENOUGH || Instant::now() >= end {
-                    continue;
-                }
-                let env = variants::choosing(&environment, at + 1);
-                let whole = ask.verifier.run_built(&built, suite, None, &env, whole_seconds).await?;
-                let kept = ask.baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
-                if named.iter().chain(kept).all(|id| whole.outcome(id) == Outcome::Passed) {
-                    self.found(begin, scene, &round[*at], *at);
-                }
-            }
-        }
+        bed.run(&[0], Patience { wall: 40.0, cpu: 10, all: 60 }).await?;
+        let base = start.elapsed().as_secs_f64();
+        let cpu = (1 + seconds_of(base * 2.0)).min(10);
+        let long = Patience { wall: base.mul_add(8.0, 4.0).min(40.0), cpu, all: 0 };
+        let short = Patience { wall: base.mul_add(SHORT, 0.2).min(long.wall), ..long };
+        let alive = alive.into_iter().collect();
+        let late = self.run_variants(&bed, &mut round, alive, short, clock, left).await?;
+        // Most of what took too long does not end.
+        let end = end.min(Instant::now() + start.elapsed().mul_f64(AGAIN));
+        self.run_variants(&bed, &mut round, late, long, (begin, end), left).await?;
         self.statistics.running += start.elapsed().as_secs_f64();
         self.statistics.cpu += start.elapsed().as_secs_f64();
         Ok(())
+    }
+
+    /// Runs variants of a build: those whose time was up.
+    async fn run_variants(
+        &mut self,
+        bed: &Bed<'_>,
+        round: &mut [Trial],
+        which: Vec<usize>,
+        patience: Patience,
+        (begin, end): (Instant, Instant),
+        left: &mut Left,
+    ) -> Result<Vec<usize>> {
+        let mut late = Vec::new();
+        for part in which.chunks(CHUNK) {
+            let all = end.saturating_duration_since(Instant::now()).as_secs();
+            if all == 0 || !self.plausible.is_empty() {
+                break;
+            }
+            let numbers: Vec<usize> = part.iter().map(|at| at + 1).collect();
+            let ran = bed.run(&numbers, Patience { all, ..patience }).await?;
+            let before = self.statistics.tried;
+            let new = part.iter().filter(|at| round[**at].level == 0).count();
+            self.statistics.variants += new;
+            for (tried, at) in (1..).zip(part) {
+                self.statistics.tried = before + new.min(tried);
+                let count = ran.passed.get(&(at + 1)).copied().unwrap_or(0);
+                if ran.late.contains(&(at + 1)) {
+                    round[*at].level += 1;
+                    late.push(*at);
+                } else if (1..bed.named.len()).contains(&count) {
+                    round[*at].passed = count;
+                    left.near.push(round[*at].clone());
+                }
+                let enough = self.plausible.len() >= ENOUGH || Instant::now() >= end;
+                if count == bed.named.len() && !enough && bed.passes(at + 1).await? {
+                    self.found(begin, bed.scene, &round[*at], *at);
+                }
+            }
+        }
+        Ok(late)
     }
 
     /// Builds variants, without those that do not compile.

@@ -274,18 +274,22 @@ impl Suite {
         Ok(commands)
     }
 
-    /// The command that builds programs of the tests `only` in the folder `kept` that tell which blocks they run, if the
-    /// toolchain has one.
+    /// Whether test programs can be built that say what each test runs.
+    pub fn covers(&self) -> bool {
+        self.profile.kept.as_ref().is_some_and(|kept| !kept.cover.is_empty())
+    }
+
+    /// The command that builds them, into the folder `kept`.
     pub fn build_covering(
         &self,
         tree: &Tree,
         only: &BTreeSet<TestId>,
         kept: &Path,
         launchers: &Path,
-    ) -> Result<Option<Invocation>> {
-        let profile = self.profile.kept.as_ref().filter(|profile| !profile.cover.is_empty());
-        let argv = profile.map(|profile| [profile.argv.as_slice(), &profile.cover].concat());
-        argv.map(|argv| self.programs(tree, &argv, only, kept, launchers)).transpose()
+    ) -> Result<Invocation> {
+        let profile = self.profile.kept.as_ref().context("the toolchain keeps no test programs")?;
+        let argv = [profile.argv.as_slice(), &profile.cover].concat();
+        self.programs(tree, &argv, only, kept, launchers)
     }
 
     fn programs(

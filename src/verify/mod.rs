@@ -7,6 +7,7 @@
 mod assess;
 pub mod attest;
 mod baseline;
+mod built;
 mod code;
 mod compose;
 mod controls;
@@ -38,11 +39,12 @@ use crate::workspace::Workshop;
 
 pub use assess::{assess, count, plain};
 pub use baseline::{Trouble, failure_of_base, measure, prepare, sorted};
+pub use built::{Built, Patience, Ran};
 pub use compose::{Composed, nothing_left};
 pub use heldout::{HeldOut, read as read_held_out, survey_held_out};
 pub use judge::{Case, Judgement};
 pub use naive::{Command as NaiveCommand, Fooled, commands as naive_commands};
-pub use observe::{Built, load};
+pub use observe::load;
 pub use receipt::Receipt;
 pub use signature::signature;
 pub use withhold::withhold;

@@ -1,13 +1,11 @@
 //! Runs build and tests of all suites in a workspace and writes down what happened. It judges nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use regex::Regex;
 
 use super::Verifier;
 use super::assess::is_synthetic;
@@ -24,13 +22,7 @@ use crate::workspace::{Workspace, read_beneath};
 const LOG: usize = 16 << 10;
 
 /// Bytes of a warm judge's answers that are read.
-const JUDGED: u64 = 64 << 20;
-
-/// Bytes of one test's profile that are read.
-const PROFILE: u64 = 1 << 20;
-
-/// Bytes of what the tests of one variant print that are read.
-const SAID: u64 = 64 << 10;
+pub(super) const JUDGED: u64 = 64 << 20;
 
 /// Diagnostics that a run keeps.
 const DIAGNOSTICS: usize = 50;
@@ -129,162 +121,6 @@ impl Verifier {
         Ok(Some(said))
     }
 
-    /// Builds a suite of a candidate in a workspace that is kept for [`Verifier::run_built`], and for
-    /// [`Verifier::run_variants`] of the tests `only`. A toolchain without a build phase builds as it tests. Nothing that
-    /// is seen there is a verdict.
-    pub async fn build_kept(
-        &self,
-        suite: &Suite,
-        candidate: &Patch,
-        only: Option<&BTreeSet<TestId>>,
-        env: &BTreeMap<String, String>,
-        most: u64,
-    ) -> Result<Built> {
-        let workspace = self.workshop.workspace()?;
-        workspace.apply(candidate)?;
-        let results = self.workshop.scratch.results()?;
-        let mut run = blank();
-        let mut announced = Vec::new();
-        for mut invocation in suite.build_kept(&workspace.places(), only, &results, &self.launchers)? {
-            invocation.env.extend(env.clone());
-            invocation.seconds = invocation.seconds.min(most);
-            let finished = self.run(&invocation, &workspace, &results, Phase::Test).await?;
-            let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
-            run.built &= finished.exit.success();
-            note(&mut run, &invocation, &finished, parsed)?;
-            announced.push(finished);
-            if !run.built {
-                break;
-            }
-        }
-        let mut built = Built { workspace, announced, run, kept: results };
-        if built.announced.is_empty() {
-            let pairs: Vec<(&str, String)> =
-                env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            let run = self.run_built(&built, suite, None, &pairs, most.min(120)).await?;
-            let errors = run.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-            built.run = TestRun { built: !errors && !run.tests.is_empty(), ..run };
-        }
-        Ok(built)
-    }
-
-    /// Runs tests of a suite in a workspace that was built, all or little more than `only`.
-    pub async fn run_built(
-        &self,
-        built: &Built,
-        suite: &Suite,
-        only: Option<&BTreeSet<TestId>>,
-        env: &[(&str, String)],
-        seconds: u64,
-    ) -> Result<TestRun> {
-        let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
-        suite.sweep(&built.workspace.tree())?;
-        let mut run = blank();
-        for mut invocation in suite.tests(&tree, &built.announced, only, &results, &self.launchers)? {
-            invocation.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-            invocation.seconds = seconds;
-            let finished = self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
-            let parsed = suite.read(&invocation, &finished, &tree, &results)?;
-            note(&mut run, &invocation, &finished, parsed)?;
-        }
-        let _ = std::fs::remove_dir_all(&results);
-        Ok(run)
-    }
-
-    /// Runs tests of a suite in a workspace that was built, once for each value of an environment variable, in one
-    /// command and side by side: with how many of the tests each value passes, as far as it passes some. Exit statuses
-    /// and what tests print decide, so it is no verdict. `seconds` are for one value, `most` for all.
-    pub async fn run_variants(
-        &self,
-        built: &Built,
-        suite: &Suite,
-        only: &BTreeSet<TestId>,
-        env: &BTreeMap<String, String>,
-        (variable, values): (&str, &[usize]),
-        (seconds, most): (u64, u64),
-    ) -> Result<BTreeMap<usize, usize>> {
-        let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
-        let lines = if suite.profile.kept.is_some() {
-            built.programs()?
-        } else {
-            let tests = suite.tests(&tree, &built.announced, Some(only), &results, &self.launchers)?;
-            let line = |mut test: Invocation| {
-                test.env.extend(env.clone());
-                let env: Vec<String> =
-                    test.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                let dir = tree.seen.join(&test.dir).display().to_string();
-                let words = env.iter().chain(&test.argv).map(String::as_str);
-                format!("cd {} && exec env {}", quoted([dir.as_str()]), quoted(words))
-            };
-            tests.into_iter().map(line).collect()
-        };
-        let passed = suite.profile.test.passed.as_deref().filter(|_| only.len() > 1);
-        let passed = passed.map(Regex::new).transpose()?;
-        let script = variants_script(&lines, passed.is_some(), variable, values, seconds);
-        std::fs::write(results.join("variants.sh"), script).context("failed to write a script")?;
-        let argv = vec!["sh".to_owned(), results.join("variants.sh").display().to_string()];
-        let mut invocation = suite.invocation(argv, String::new(), Reads::Messages);
-        invocation.env.insert("REGREEN_SAID".to_owned(), results.display().to_string());
-        invocation.seconds = most;
-        self.run_kept(&invocation, built, &results).await?;
-        let said = read_beneath(&results, "passed", JUDGED).unwrap_or_default();
-        let whole = String::from_utf8_lossy(&said);
-        let whole = whole.lines().filter_map(|line| Some((line.trim().parse().ok()?, only.len())));
-        let mut counts: BTreeMap<usize, usize> = whole.collect();
-        for value in values.iter().filter(|_| passed.is_some()) {
-            let said = read_beneath(&results, &format!("said-{value}"), SAID).unwrap_or_default();
-            let said = String::from_utf8_lossy(&said);
-            let names = passed.iter().flat_map(|passed| passed.captures_iter(&said));
-            let names: BTreeSet<&str> =
-                names.filter_map(|found| found.name("name")).map(|name| name.as_str()).collect();
-            let count = only.iter().filter(|id| names.iter().any(|name| ends_in(id, name))).count();
-            if count > 0 {
-                counts.entry(*value).or_insert(count.min(only.len() - 1));
-            }
-        }
-        let _ = std::fs::remove_dir_all(&results);
-        Ok(counts)
-    }
-
-    /// Which blocks of the base each test runs, one after the other, within so many seconds: the profiles, as the
-    /// toolchain writes them; none where it knows of no such thing.
-    pub async fn profiles(&self, suite: &Suite, tests: &[TestId], seconds: u64) -> Result<Vec<String>> {
-        if suite.profile.kept.as_ref().is_none_or(|kept| kept.cover.is_empty()) {
-            return Ok(Vec::new());
-        }
-        let workspace = self.workshop.workspace()?;
-        let (kept, only) = (self.workshop.scratch.results()?, tests.iter().cloned().collect());
-        let Some(covering) = suite.build_covering(&workspace.places(), &only, &kept, &self.launchers)? else {
-            return Ok(Vec::new());
-        };
-        self.run(&Invocation { seconds, ..covering }, &workspace, &kept, Phase::Tool).await?;
-        let built = Built { workspace, announced: Vec::new(), run: blank(), kept };
-        // A folder that nothing of the repository has seen: the script is written from outside.
-        let (programs, results) = (built.programs()?, self.workshop.scratch.results()?);
-        let name = |at: usize, program: usize| format!("profile-{at}-{program}");
-        let mut script = String::new();
-        for (program, line) in programs.iter().enumerate() {
-            for (at, id) in tests.iter().enumerate() {
-                let words = suite.alone(id, &results.join(name(at, program)).display().to_string())?;
-                let _ = writeln!(
-                    script,
-                    "(ulimit -t 10 && exec timeout -s KILL 20 sh -c {}) >/dev/null 2>&1 </dev/null",
-                    quoted([format!("{line} {}", quoted(words.iter().map(String::as_str))).as_str()])
-                );
-            }
-        }
-        std::fs::write(results.join("profiles.sh"), script).context("failed to write a script")?;
-        let argv = vec!["sh".to_owned(), results.join("profiles.sh").display().to_string()];
-        let invocation = suite.invocation(argv, String::new(), Reads::Messages);
-        self.run_kept(&Invocation { seconds, ..invocation }, &built, &results).await?;
-        let profile = |at, program| read_beneath(&results, &name(at, program), PROFILE).unwrap_or_default();
-        let of =
-            |at| (0..programs.len()).map(move |program| profile(at, program)).collect::<Vec<_>>().concat();
-        let found = (0..tests.len()).map(|at| String::from_utf8_lossy(&of(at)).into_owned()).collect();
-        let _ = std::fs::remove_dir_all(&results);
-        Ok(found)
-    }
-
     async fn observe_suite(
         &self,
         suite: &Suite,
@@ -377,13 +213,7 @@ impl Verifier {
         Box::pin(self.run_reading(invocation, workspace, results, phase, input, readable)).await
     }
 
-    /// Runs what was built and the test programs that were kept of it.
-    async fn run_kept(&self, invocation: &Invocation, built: &Built, results: &Path) -> Result<Finished> {
-        let readable = vec![self.launchers.clone(), built.kept.clone()];
-        self.run_reading(invocation, &built.workspace, results, Phase::Tool, Vec::new(), readable).await
-    }
-
-    async fn run_reading(
+    pub(super) async fn run_reading(
         &self,
         invocation: &Invocation,
         workspace: &Workspace,
@@ -416,86 +246,7 @@ impl Verifier {
     }
 }
 
-/// Whether an id is that of a test that its runner calls so.
-fn ends_in(id: &str, name: &str) -> bool {
-    id.strip_suffix(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
-}
-
-/// Words as a shell reads them.
-fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let word = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
-    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
-}
-
-/// A shell script that runs command lines for each value of a variable, in two processes, and notes the values with
-/// which all of them end well; `said` asks for what they print.
-fn variants_script(lines: &[String], said: bool, variable: &str, values: &[usize], seconds: u64) -> String {
-    // CPU time ends loops; wall time is for what waits, and a busy machine makes everything wait.
-    let wall = seconds * 4;
-    let otherwise = if said { "status=1" } else { "return 1" };
-    let mut script = "one() {\nstatus=0\n".to_owned();
-    for line in lines {
-        let _ = writeln!(
-            script,
-            "(ulimit -t {seconds} && exec timeout -s KILL {wall} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
-            quoted([line.as_str()])
-        );
-    }
-    let _ =
-        writeln!(script, "return $status\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
-    // What a test leaves behind may hold the pipe.
-    let told = format!(
-        "timeout {} sh -c 'head -c {SAID}; cat >/dev/null' >\"$REGREEN_SAID/said-${variable}\"",
-        2 * wall
-    );
-    let status = if said {
-        format!("$({{ {{ one 3>&-; echo $? >&3; }} | {told} 3>&-; }} 3>&1)")
-    } else {
-        "$(one >/dev/null; echo $?)".to_owned()
-    };
-    let _ = writeln!(
-        script,
-        "if [ {status} = 0 ]; then echo \"${variable}\" >> \"$REGREEN_SAID/passed\"; fi\ndone\n}}"
-    );
-    for part in 0..2 {
-        let words: Vec<String> = values.iter().skip(part).step_by(2).map(usize::to_string).collect();
-        let _ = writeln!(script, "each {} &", words.join(" "));
-    }
-    script.push_str("wait\n");
-    script
-}
-
-/// A workspace in which a candidate was built.
-#[derive(Debug)]
-pub struct Built {
-    workspace: Workspace,
-    announced: Vec<Finished>,
-    /// What the build said, all of it.
-    pub run: TestRun,
-    /// Where a suite keeps its test programs.
-    kept: PathBuf,
-}
-
-impl Built {
-    /// The command lines of the test programs that are kept.
-    fn programs(&self) -> Result<Vec<String>> {
-        let files = std::fs::read_dir(&self.kept).context("failed to read the folder of test programs")?;
-        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "sh"));
-        paths.sort();
-        let line = |path: &PathBuf| format!("exec sh {}", quoted([path.display().to_string().as_str()]));
-        Ok(paths.iter().map(line).collect())
-    }
-}
-
-impl Drop for Built {
-    fn drop(&mut self) {
-        // Test programs are large.
-        let _ = std::fs::remove_dir_all(&self.kept);
-    }
-}
-
-fn blank() -> TestRun {
+pub(super) fn blank() -> TestRun {
     TestRun { built: true, exit: Some(Exit::Code(0)), ..TestRun::default() }
 }
 

@@ -329,3 +329,13 @@ fn localise_knows_which_lines_java_tests_run() {
         check_localised("java-gradle-wrap", "if (!line.isEmpty() && used + 1 + word.length() >= width) {");
     }
 }
+
+#[test]
+fn localise_knows_which_statements_rust_and_c_tests_run() {
+    if installed(&["cargo"]) {
+        check_localised("rust-cargo-interval", "merged.end = if last == first { new.end } else { old.end };");
+    }
+    if installed(&["cmake", "cc"]) {
+        check_localised("cmake-ringlog", "memcpy(to + head, ring->bytes + head, length - head);");
+    }
+}

@@ -15,7 +15,7 @@ use tree_sitter::{InputEdit, Node, Point, Tree};
 
 use super::grammar::{Grammar, Priors, Role};
 use crate::patch::{FileKind, RepoPath};
-use scope::{Copyable, Scope};
+use scope::{Copyable, Locals, Scope};
 
 /// Mutants of one file that are kept, best first.
 const MOST: usize = 40_000;
@@ -94,6 +94,15 @@ impl<'a> Source<'a> {
         self.text.get(node.byte_range()).unwrap_or_default()
     }
 
+    /// The functions that stand in no other one, without tests.
+    pub fn outermost_functions(&self) -> Vec<Node<'_>> {
+        let mut found = scope::scopes(self);
+        // The last scope is the file.
+        found.pop();
+        found.retain(|function| !self.tests.iter().any(|test| test.contains(&function.start_byte())));
+        found
+    }
+
     /// The outermost functions that hold the lines, as ranges of lines; for showing.
     pub fn functions(&self) -> Vec<(String, u32, u32)> {
         let mut found = Vec::new();
@@ -141,13 +150,16 @@ impl<'a> Source<'a> {
             exits: scope::exits(self),
             statements: scope::copyable(self, self.tree.root_node()),
             neighbours: scope::neighbours(self),
+            locals: Locals::default(),
             ranks: HashMap::new(),
             made: Vec::new(),
         };
+        let others = Locals::others(self);
         for function in scope::scopes(self) {
             let lines = line_of(function)..=end_line_of(function);
             if lines.clone().any(|line| suspicion(line) > 0.0) {
                 let scope = Scope::of(self, function);
+                maker.locals = Locals::of(self, function, &others);
                 maker.expressions(&scope, function);
                 maker.statements(&scope, function);
                 maker.exchanges(&scope, function);
@@ -311,7 +323,7 @@ fn name_of(function: Node) -> Option<Node> {
 }
 
 /// Visits a node and what is below it, as far as `each` says.
-fn visit<'t>(node: Node<'t>, each: &mut dyn FnMut(Node<'t>) -> bool) {
+pub fn visit<'t>(node: Node<'t>, each: &mut dyn FnMut(Node<'t>) -> bool) {
     if !each(node) {
         return;
     }
@@ -338,11 +350,13 @@ fn is_too_deep(tree: &Tree) -> bool {
     true
 }
 
-fn line_of(node: Node) -> u32 {
+/// The first line of a node, from 1.
+pub fn line_of(node: Node) -> u32 {
     u32::try_from(node.start_position().row + 1).unwrap_or(u32::MAX)
 }
 
-fn end_line_of(node: Node) -> u32 {
+/// The last line of a node, from 1.
+pub fn end_line_of(node: Node) -> u32 {
     u32::try_from(node.end_position().row + 1).unwrap_or(u32::MAX)
 }
 
@@ -411,6 +425,8 @@ struct Maker<'a> {
     statements: Vec<Copyable>,
     /// Statements in the file that follow each other.
     neighbours: HashSet<(String, String)>,
+    /// The variables of the function.
+    locals: Locals,
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,
@@ -429,6 +445,9 @@ impl Maker<'_> {
         let touches =
             edits.iter().any(|edit| tests.iter().any(|test| edit.start < test.end && test.start < edit.end));
         if touches || suspicion <= 0.0 || weight <= 0.0 || self.made.len() >= 8 * MOST {
+            return;
+        }
+        if edits.iter().any(|edit| self.locals.hide(&edit.text, edit.start)) {
             return;
         }
         let rank = self.ranks.entry((kind, node.start_byte(), node.end_byte())).or_insert(0.0);

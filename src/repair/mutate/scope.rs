@@ -1,11 +1,13 @@
 //! A scope is what stands at hand where an edit is made: names, conditions, expressions and statements of a
 //! function, fields and functions of its file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use tree_sitter::Node;
 
-use super::{Source, line_of, visit};
+use super::{Source, line_of, name_of, visit};
 use crate::repair::grammar::Role;
 
 /// Names of a scope that edits use.
@@ -13,6 +15,12 @@ const NAMES: usize = 16;
 
 /// Longest expression that is used elsewhere.
 const LONGEST: usize = 80;
+
+/// Words before a name that is used; after others, which are types as a rule, it is declared.
+const USING: [&str; 18] = [
+    "return", "else", "in", "case", "throw", "as", "if", "while", "match", "switch", "go", "defer", "range",
+    "new", "await", "move", "sizeof", "delete",
+];
 
 /// What a function has at hand.
 #[derive(Debug, Default)]
@@ -68,6 +76,128 @@ impl Scope {
     pub fn usable<'s>(&self, statements: &'s [Copyable]) -> impl Iterator<Item = &'s Copyable> {
         let known = |name: &String| self.names.contains(name) || ["self", "this"].contains(&name.as_str());
         statements.iter().filter(move |statement| statement.needs.iter().all(known))
+    }
+}
+
+/// Where the variables that functions declare are known, in a language whose blocks are scopes.
+#[derive(Debug, Default)]
+pub struct Locals {
+    /// Of each variable of the function.
+    ranges: HashMap<String, Vec<Range<usize>>>,
+    /// Variables of other functions that stand nowhere else.
+    others: Arc<HashSet<String>>,
+}
+
+impl Locals {
+    /// The variables of a function; `others` as [`Locals::others`] gives them.
+    pub fn of(source: &Source, function: Node, others: &Arc<HashSet<String>>) -> Locals {
+        let mut ranges: HashMap<String, Vec<Range<usize>>> = HashMap::new();
+        if source.grammar.schemata.is_some() {
+            declarations(source, function, &mut |name, range| {
+                ranges.entry(name.to_owned()).or_default().push(range);
+            });
+        }
+        Locals { ranges, others: Arc::clone(others) }
+    }
+
+    /// The variables of all functions of a file, without what stands outside of functions too.
+    pub fn others(source: &Source) -> Arc<HashSet<String>> {
+        let mut found = HashSet::new();
+        if source.grammar.schemata.is_none() {
+            return Arc::default();
+        }
+        let mut outside = HashSet::new();
+        visit(source.tree.root_node(), &mut |node| {
+            let function = source.grammar.is(node, Role::Function);
+            if function {
+                declarations(source, node, &mut |name, _| {
+                    found.insert(name.to_owned());
+                });
+                outside.extend(name_of(node).map(|name| source.of(name)));
+            } else if node.named_child_count() == 0 {
+                outside.insert(source.of(node));
+            }
+            !function
+        });
+        found.retain(|name| !outside.contains(name.as_str()));
+        Arc::new(found)
+    }
+
+    fn knows(&self, name: &str, at: usize) -> bool {
+        let ranges = self.ranges.get(name);
+        ranges.map_or_else(
+            || !self.others.contains(name),
+            |ranges| ranges.iter().any(|range| (range.start..=range.end).contains(&at)),
+        )
+    }
+
+    /// Whether a text names a variable that is not known at this place, and that it does not declare itself.
+    pub fn hide(&self, text: &str, at: usize) -> bool {
+        let mut before = "";
+        let mut hidden = BTreeSet::new();
+        let mut declared = BTreeSet::new();
+        for (start, word) in words(text) {
+            let lead = text.get(..start).unwrap_or_default();
+            let field = lead.ends_with('.') || lead.ends_with("->") || lead.ends_with("::");
+            let after = text.get(start + word.len()..).unwrap_or_default().trim_start();
+            let typed = !before.is_empty() && !USING.contains(&before) && lead.trim_end().ends_with(before);
+            if typed || after.starts_with(":=") || after.starts_with("=>") {
+                declared.insert(word);
+            } else if !field && !self.knows(word, at) {
+                hidden.insert(word);
+            }
+            before = word;
+        }
+        hidden.difference(&declared).next().is_some()
+    }
+}
+
+/// The declarations of variables in a function, with where they are known.
+fn declarations<'s>(source: &'s Source, function: Node, each: &mut dyn FnMut(&'s str, Range<usize>)) {
+    visit(function, &mut |node| {
+        // What begins with a capital in a pattern is a constant or a type.
+        if source.grammar.is(node, Role::Identifier)
+            && !source.of(node).starts_with(char::is_uppercase)
+            && let Some(scope) = declares(source, node)
+        {
+            each(source.of(node), node.end_byte()..scope.end_byte());
+        }
+        true
+    });
+}
+
+/// The words of a text that may be names, with their places.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let of_name = |c: char| c.is_alphanumeric() || c == '_';
+    let starts = text.match_indices(of_name).map(|(at, _)| at);
+    let first = move |at: &usize| !text.get(..*at).is_some_and(|head| head.ends_with(of_name));
+    starts.filter(first).filter_map(move |at| {
+        let word = text.get(at..)?.split(|c| !of_name(c)).next()?;
+        Some((at, word))
+    })
+}
+
+/// What a variable is known in, where this is its declaration.
+fn declares<'t>(source: &Source, name: Node<'t>) -> Option<Node<'t>> {
+    let (mut node, mut declared) = (name, false);
+    loop {
+        let parent = node.parent()?;
+        let is = |role| source.grammar.is(parent, role);
+        let field = |name: &str| parent.child_by_field_name(name) == Some(node);
+        let kind = parent.kind();
+        declared |= field("declarator") && !is(Role::Function)
+            || field("pattern")
+            || field("left") && ["short_var_declaration", "range_clause", "for_range_loop"].contains(&kind)
+            || field("name") && ["var_spec", "const_spec"].contains(&kind);
+        let scopes = [Role::Block, Role::Loop, Role::If, Role::Function].iter().any(|role| is(*role));
+        if scopes || kind.ends_with("_arm") || kind.ends_with("_clause") && kind != "range_clause" {
+            return declared.then_some(parent);
+        }
+        // What a declaration is given is no declaration.
+        if field("value") || field("right") || field("arguments") || field("condition") {
+            return None;
+        }
+        node = parent;
     }
 }
 

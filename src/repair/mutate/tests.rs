@@ -142,3 +142,57 @@ fn mutants_parse_and_differ_and_come_in_the_same_order() {
     assert_eq!(distinct.len(), first.len());
     assert!(first.len() > 300, "{}", first.len());
 }
+
+/// Asserts that a text names what is not known in a function of a file at the place of `at`, or does not.
+fn check_hidden(path: &str, text: &str, at: &str, hidden: &[&str], known: &[&str]) {
+    let grammars = Grammars::load(None).unwrap();
+    let source =
+        Source::new(RepoPath::new(path).unwrap(), text.to_owned(), grammars.of(path).unwrap()).unwrap();
+    let locals = Locals::of(&source, source.outermost_functions()[0], &Locals::others(&source));
+    let place = text.find(at).unwrap();
+    let wrong = |words: &[&str], wanted: bool| {
+        words
+            .iter()
+            .filter(|word| locals.hide(word, place) != wanted)
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((wrong(hidden, true), wrong(known, false)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn names_are_used_where_they_are_known() {
+    let rust = "fn f(list: &[u8], most: usize) -> Option<usize> {\n    let all = list.len();\n    for item in list {\n        let twice = item + item;\n        g(twice);\n    }\n    if let Some(first) = h(all) {\n        g(first);\n    }\n    let end = most;\n    None\n}\nfn g(gone: u8) {}\nstatic COUNT: u8 = 0;\n";
+    check_hidden(
+        "a.rs",
+        rust,
+        "let end",
+        &["twice", "if item > most", "end + 1", "first", "gone"],
+        &[
+            "all",
+            "None",
+            "Some(most)",
+            "let twice = 1; g(twice)",
+            "list.first",
+            "for item in list {}",
+            "other",
+        ],
+    );
+    check_hidden("a.rs", rust, "g(twice)", &["first"], &["twice", "*item", "all"]);
+    let c = "int f(int most) {\n    size_t all = 0;\n    for (int i = 0; i < most; i++) {\n        int twice = i * 2;\n        g(twice);\n    }\n    return all;\n}\n";
+    check_hidden(
+        "a.c",
+        c,
+        "return all",
+        &["i", "twice", "return i"],
+        &["all", "most", "for (int i = 0; i < 3; i++) g(i)", "x.i", "f"],
+    );
+    let go = "package a\n\nfunc f(most int) int {\n\tall := 0\n\tfor i, one := range g() {\n\t\ttwice := i\n\t\th(twice, one)\n\t}\n\tif x, ok := k(); ok {\n\t\th(x, 1)\n\t}\n\treturn all\n}\n";
+    check_hidden(
+        "a.go",
+        go,
+        "return all",
+        &["i", "one", "twice", "!ok", "x"],
+        &["all", "most", "ok := all; h(ok)", "y.x"],
+    );
+}

@@ -1,0 +1,344 @@
+//! Builds a candidate once and runs its tests many times, for searches: nothing that is seen here is a verdict.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use regex::Regex;
+
+use super::Verifier;
+use super::observe::{JUDGED, Phase, blank, note};
+use crate::diagnostic::Severity;
+use crate::patch::Patch;
+use crate::process::Finished;
+use crate::toolchain::{Invocation, Reads, Suite};
+use crate::verdict::{TestId, TestRun};
+use crate::workspace::{Workspace, read_beneath};
+
+/// Bytes of what one test notes that are read.
+const NOTED: u64 = 1 << 20;
+
+/// Bytes of what the tests of one variant print that are read.
+const SAID: u64 = 64 << 10;
+
+/// A workspace in which a candidate was built.
+#[derive(Debug)]
+pub struct Built {
+    workspace: Workspace,
+    announced: Vec<Finished>,
+    /// What the build said, all of it.
+    pub run: TestRun,
+    /// Where a suite keeps its test programs.
+    kept: PathBuf,
+}
+
+impl Built {
+    /// The command lines of the test programs that are kept.
+    fn programs(&self) -> Result<Vec<String>> {
+        let files = std::fs::read_dir(&self.kept).context("failed to read the folder of test programs")?;
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "sh"));
+        paths.sort();
+        let line = |path: &PathBuf| format!("exec sh {}", quoted([path.display().to_string().as_str()]));
+        Ok(paths.iter().map(line).collect())
+    }
+}
+
+impl Drop for Built {
+    fn drop(&mut self) {
+        // Test programs are large.
+        let _ = std::fs::remove_dir_all(&self.kept);
+    }
+}
+
+impl Verifier {
+    /// Builds a suite of a candidate in a workspace that is kept for [`Verifier::run_built`], and for
+    /// [`Verifier::run_variants`] of the tests `only`. A toolchain without a build phase builds as it tests. Nothing that
+    /// is seen there is a verdict.
+    pub async fn build_kept(
+        &self,
+        suite: &Suite,
+        candidate: &Patch,
+        only: Option<&BTreeSet<TestId>>,
+        env: &BTreeMap<String, String>,
+        most: u64,
+    ) -> Result<Built> {
+        let workspace = self.workshop.workspace()?;
+        workspace.apply(candidate)?;
+        let results = self.workshop.scratch.results()?;
+        let mut run = blank();
+        let mut announced = Vec::new();
+        for mut invocation in suite.build_kept(&workspace.places(), only, &results, &self.launchers)? {
+            invocation.env.extend(env.clone());
+            invocation.seconds = invocation.seconds.min(most);
+            let finished = self.run(&invocation, &workspace, &results, Phase::Test).await?;
+            let parsed = suite.read(&invocation, &finished, &workspace.places(), &results)?;
+            run.built &= finished.exit.success();
+            note(&mut run, &invocation, &finished, parsed)?;
+            announced.push(finished);
+            if !run.built {
+                break;
+            }
+        }
+        let mut built = Built { workspace, announced, run, kept: results };
+        if built.announced.is_empty() {
+            let pairs: Vec<(&str, String)> =
+                env.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            let run = self.run_built(&built, suite, None, &pairs, most.min(120)).await?;
+            let errors = run.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+            built.run = TestRun { built: !errors && !run.tests.is_empty(), ..run };
+        }
+        Ok(built)
+    }
+
+    /// Runs tests of a suite in a workspace that was built, all or little more than `only`.
+    pub async fn run_built(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        only: Option<&BTreeSet<TestId>>,
+        env: &[(&str, String)],
+        seconds: u64,
+    ) -> Result<TestRun> {
+        let (tree, results) = (built.workspace.places(), self.workshop.scratch.results()?);
+        suite.sweep(&built.workspace.tree())?;
+        let mut run = blank();
+        for mut invocation in suite.tests(&tree, &built.announced, only, &results, &self.launchers)? {
+            invocation.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            invocation.seconds = seconds;
+            let finished = self.run(&invocation, &built.workspace, &results, Phase::Tool).await?;
+            let parsed = suite.read(&invocation, &finished, &tree, &results)?;
+            note(&mut run, &invocation, &finished, parsed)?;
+        }
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(run)
+    }
+
+    /// Runs tests of a suite in a workspace that was built, once for each value of an environment variable, in one
+    /// command and side by side. Exit statuses and what tests print decide, so it is no verdict.
+    pub async fn run_variants(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        only: &BTreeSet<TestId>,
+        env: &BTreeMap<String, String>,
+        (variable, values): (&str, &[usize]),
+        patience: Patience,
+    ) -> Result<Ran> {
+        let results = self.workshop.scratch.results()?;
+        let lines = self.lines(built, suite, only, env, &results)?;
+        let passed = suite.profile.test.passed.as_deref().filter(|_| only.len() > 1);
+        let passed = passed.map(Regex::new).transpose()?;
+        let script = variants_script(&lines, passed.is_some(), variable, values, patience);
+        self.run_script(built, suite, &results, &script, patience.all).await?;
+        let listed = |name: &str| -> BTreeSet<usize> {
+            let said = read_beneath(&results, name, JUDGED).unwrap_or_default();
+            String::from_utf8_lossy(&said).lines().filter_map(|line| line.trim().parse().ok()).collect()
+        };
+        let (whole, late) = (listed("passed"), listed("late"));
+        let mut counts: BTreeMap<usize, usize> = whole.into_iter().map(|value| (value, only.len())).collect();
+        for value in values.iter().filter(|_| passed.is_some()) {
+            let said = read_beneath(&results, &format!("said-{value}"), SAID).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            let names = passed.iter().flat_map(|passed| passed.captures_iter(&said));
+            let names: BTreeSet<&str> =
+                names.filter_map(|found| found.name("name")).map(|name| name.as_str()).collect();
+            let count = only.iter().filter(|id| names.iter().any(|name| ends_in(id, name))).count();
+            if count > 0 {
+                counts.entry(*value).or_insert(count.min(only.len() - 1));
+            }
+        }
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(Ran { passed: counts, late })
+    }
+
+    /// Which parts of the base each test runs, as a toolchain that covers writes it down, within so many seconds.
+    pub async fn profiles(&self, suite: &Suite, tests: &[TestId], seconds: u64) -> Result<Vec<String>> {
+        let workspace = self.workshop.workspace()?;
+        let (kept, only) = (self.workshop.scratch.results()?, tests.iter().cloned().collect());
+        let covering = suite.build_covering(&workspace.places(), &only, &kept, &self.launchers)?;
+        self.run(&Invocation { seconds, ..covering }, &workspace, &kept, Phase::Tool).await?;
+        let built = Built { workspace, announced: Vec::new(), run: blank(), kept };
+        let (programs, results) = (built.programs()?, self.workshop.scratch.results()?);
+        let line = |id: &TestId, at: usize, program: usize| {
+            let words = suite.alone(id, &note_of(&results, at, program).display().to_string())?;
+            Ok(format!("{} {}", programs[program], quoted(words.iter().map(String::as_str))))
+        };
+        let lines = |(at, id)| (0..programs.len()).map(|program| line(id, at, program)).collect();
+        let lines: Vec<Vec<String>> = tests.iter().enumerate().map(lines).collect::<Result<_>>()?;
+        self.noted(&built, suite, &results, &lines, seconds).await
+    }
+
+    /// What each test of a suite that was built notes in the file that `variable` names, within so many seconds.
+    pub async fn notes(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        tests: &[TestId],
+        env: &BTreeMap<String, String>,
+        variable: &str,
+        seconds: u64,
+    ) -> Result<Vec<String>> {
+        let results = self.workshop.scratch.results()?;
+        let mut lines = Vec::new();
+        for (at, id) in tests.iter().enumerate() {
+            let mut env = env.clone();
+            env.insert(variable.to_owned(), note_of(&results, at, 0).display().to_string());
+            lines.push(self.lines(built, suite, &[id.clone()].into(), &env, &results)?);
+        }
+        self.noted(built, suite, &results, &lines, seconds).await
+    }
+
+    /// Runs the command lines of each test, one after the other, and reads what it noted.
+    async fn noted(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        results: &Path,
+        lines: &[Vec<String>],
+        seconds: u64,
+    ) -> Result<Vec<String>> {
+        let mut script = String::new();
+        for line in lines.iter().flatten() {
+            let line = quoted([line.as_str()]);
+            let _ = writeln!(
+                script,
+                "(ulimit -t 10 && exec timeout -s KILL 20 sh -c {line}) >/dev/null 2>&1 </dev/null"
+            );
+        }
+        self.run_script(built, suite, results, &script, seconds).await?;
+        let noted = |at: usize, program: usize| {
+            let name = note_of(Path::new(""), at, program).display().to_string();
+            read_beneath(results, &name, NOTED).unwrap_or_default()
+        };
+        let of = |(at, lines): (usize, &Vec<String>)| {
+            (0..lines.len()).flat_map(|program| noted(at, program)).collect()
+        };
+        let found: Vec<Vec<u8>> = lines.iter().enumerate().map(of).collect();
+        let _ = std::fs::remove_dir_all(results);
+        Ok(found.iter().map(|noted| String::from_utf8_lossy(noted).into_owned()).collect())
+    }
+
+    /// The command lines that run some of the tests of a suite that was built.
+    fn lines(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        only: &BTreeSet<TestId>,
+        env: &BTreeMap<String, String>,
+        results: &Path,
+    ) -> Result<Vec<String>> {
+        if suite.profile.kept.is_some() {
+            return built.programs();
+        }
+        let tree = built.workspace.places();
+        let tests = suite.tests(&tree, &built.announced, Some(only), results, &self.launchers)?;
+        let line = |mut test: Invocation| {
+            test.env.extend(env.clone());
+            let env: Vec<String> = test.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let dir = tree.seen.join(&test.dir).display().to_string();
+            let words = env.iter().chain(&test.argv).map(String::as_str);
+            format!("cd {} && exec env {}", quoted([dir.as_str()]), quoted(words))
+        };
+        Ok(tests.into_iter().map(line).collect())
+    }
+
+    /// Runs a script in a workspace that was built. It stands in `results`, which nothing of the repository has seen.
+    async fn run_script(
+        &self,
+        built: &Built,
+        suite: &Suite,
+        results: &Path,
+        script: &str,
+        seconds: u64,
+    ) -> Result<Finished> {
+        let path = results.join("run.sh");
+        std::fs::write(&path, script).context("failed to write a script")?;
+        let argv = vec!["sh".to_owned(), path.display().to_string()];
+        let mut invocation = Invocation { seconds, ..suite.invocation(argv, String::new(), Reads::Messages) };
+        invocation.env.insert("REGREEN_SAID".to_owned(), results.display().to_string());
+        let readable = vec![self.launchers.clone(), built.kept.clone()];
+        self.run_reading(&invocation, &built.workspace, results, Phase::Tool, Vec::new(), readable).await
+    }
+}
+
+/// The file that a program notes in what the test with this number runs.
+fn note_of(results: &Path, test: usize, program: usize) -> PathBuf {
+    results.join(format!("note-{test}-{program}"))
+}
+
+/// Whether an id is that of a test that its runner calls so.
+fn ends_in(id: &str, name: &str) -> bool {
+    id.strip_suffix(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// Words as a shell reads them.
+fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let word = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// How long variants may run, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Wall time of one.
+    pub wall: f64,
+    /// CPU time of each process of one.
+    pub cpu: u64,
+    /// Wall time of all.
+    pub all: u64,
+}
+
+/// What came of variants.
+#[derive(Debug)]
+pub struct Ran {
+    /// With how many of the tests each passes, as far as it passes some.
+    pub passed: BTreeMap<usize, usize>,
+    /// Those whose time was up.
+    pub late: BTreeSet<usize>,
+}
+
+/// A shell script that runs command lines for each value of a variable, in two processes, and notes the values with
+/// which all of them end well, and those whose time was up; `said` asks for what they print.
+fn variants_script(
+    lines: &[String],
+    said: bool,
+    variable: &str,
+    values: &[usize],
+    Patience { wall, cpu, .. }: Patience,
+) -> String {
+    let otherwise = if said { "status=$?" } else { "return $?" };
+    let mut script = "one() {\nstatus=0\n".to_owned();
+    for line in lines {
+        let _ = writeln!(
+            script,
+            "(ulimit -t {cpu} && exec timeout -s KILL {wall:.2} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
+            quoted([line.as_str()])
+        );
+    }
+    let _ =
+        writeln!(script, "return $status\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");
+    // What a test leaves behind may hold the pipe.
+    let told = format!(
+        "timeout {:.2} sh -c 'head -c {SAID}; cat >/dev/null' >\"$REGREEN_SAID/said-${variable}\"",
+        2.0 * wall
+    );
+    let status = if said {
+        format!("$({{ {{ one 3>&-; echo $? >&3; }} | {told} 3>&-; }} 3>&1)")
+    } else {
+        "$(one >/dev/null; echo $?)".to_owned()
+    };
+    // 137: killed, by `timeout` most likely; 152: by the limit of CPU time.
+    let _ = writeln!(
+        script,
+        "case {status} in 0) file=passed ;; 137 | 152) file=late ;; *) continue ;; esac\n\
+         echo \"${variable}\" >>\"$REGREEN_SAID/$file\"\ndone\n}}"
+    );
+    for part in 0..2 {
+        let words: Vec<String> = values.iter().skip(part).step_by(2).map(usize::to_string).collect();
+        let _ = writeln!(script, "each {} &", words.join(" "));
+    }
+    script.push_str("wait\n");
+    script
+}
