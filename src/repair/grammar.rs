@@ -200,6 +200,9 @@ pub struct Probe {
     /// Whether the last part of a block may be an expression.
     #[serde(default)]
     pub tail: bool,
+    /// Texts that exclude the files that they stand in.
+    #[serde(default)]
+    pub not: Vec<String>,
 }
 
 /// How likely a kind of edit is, by its name in `priors.toml`.

@@ -67,7 +67,9 @@ impl Suspicions {
                     known.range_mut(first..=last).for_each(|(_, score)| *score *= UNSEEN);
                 }
             }
-            lines.keys().for_each(|line| self.raise(&source.path, *line, RAN));
+            for line in lines.keys() {
+                self.raise(&source.path, *line, RAN);
+            }
         }
         self.basis = "what the tests run, and names in failing tests";
     }

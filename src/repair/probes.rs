@@ -32,12 +32,15 @@ impl Probes {
         for source in sources {
             let Some(schemata) = &source.grammar.schemata else { continue };
             let Some(probe) = &schemata.probe else { continue };
+            if probe.not.iter().any(|text| source.text.contains(text)) {
+                continue;
+            }
             let mut edits = Vec::new();
             for function in source.outermost_functions() {
                 let lines = line_of(function)..=end_line_of(function);
                 let known = without.iter().any(|(path, line)| *path == source.path && lines.contains(line));
                 let body =
-                    function.child_by_field_name("body").filter(|body| source.grammar.is(*body, Role::Block));
+                    function.child_by_field_name("body").filter(|body| source.of(*body).starts_with('{'));
                 let Some(body) = body.filter(|_| !known && !function.has_error()) else { continue };
                 let begin =
                     Edit { start: body.start_byte() + 1, end: body.start_byte() + 1, text: String::new() };
@@ -48,6 +51,7 @@ impl Probes {
             if let Some(text) = splice(&source.text, &edits).filter(|_| !edits.is_empty()) {
                 let file = File { kind: source.kind, content: format!("{}{text}", probe.head).into_bytes() };
                 probes.patch.0.insert(source.path.clone(), Some(file));
+                variants::support(source, schemata, &mut probes.patch);
             }
         }
         probes

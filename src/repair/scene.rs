@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::grammar::{Grammar, Grammars};
 use super::locate::{self, Suspicions};
 use super::mutate::{Hints, Source};
-use super::probes::{self, Probes};
+use super::probes::{Probes, VARIABLE};
 use super::warm::{self, Plan, Traced};
 use super::{Editable, Suspect, hints, variants};
 use crate::patch::RepoPath;
@@ -28,13 +28,12 @@ const CUT: f64 = 0.5;
 /// Tests whose lines are looked at.
 const TRACED: usize = 400;
 
-/// Guards whose profiles are taken, and seconds for building and running them.
-const PROFILED: usize = 40;
-const PROFILING: u64 = 60;
-
-/// Files that get probes, builds with them, and statements below which names say enough.
+/// Files that get probes, guards that run with them, builds and seconds for that, and statements below which names say
+/// enough.
 const PROBED: usize = 400;
+const GUARDS: usize = 40;
 const PROBES: usize = 3;
+const PROBING: u64 = 60;
 const FEW: usize = 40;
 
 /// Test files that are read for the functions that tests call.
@@ -81,16 +80,11 @@ pub async fn scene<'a>(
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
     let mut traces = warm::traces(&said);
     if traces.is_empty() && !synthetic {
-        traces = profiles(grammars, ask, suite, &editable).await?;
+        traces = probed(grammars, ask, suite, &editable).await?;
     }
     let path_of = |file: &str| {
         let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };
         RepoPath::new(&path).ok().filter(|path| editable.read(path).is_some())
-    };
-    // Go names files by the module, which may be called anything.
-    let path_of = |file: &str| {
-        let tails = file.match_indices('/').filter_map(|(at, _)| path_of(file.get(at + 1..)?));
-        path_of(file).or_else(|| tails.into_iter().next())
     };
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
     let sources = sources(grammars, ask, &editable, &suspicions)?;
@@ -114,46 +108,17 @@ pub async fn scene<'a>(
     Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
 }
 
-/// What the targets and some guards run, without tests whose parts are there too: by the profiles of the toolchain, or
-/// by probes.
-async fn profiles(
-    grammars: &Grammars,
-    ask: &Ask<'_>,
-    suite: &Suite,
-    editable: &Editable<'_>,
-) -> Result<Vec<Traced>> {
-    let baseline = ask.baseline;
-    let guards = baseline.guards.iter().take(PROFILED);
-    let all: Vec<&TestId> =
-        baseline.targets.iter().chain(guards).filter(|id| suite.own_id(id).is_some()).collect();
-    let whole = |id: &&TestId| !all.iter().any(|other| other.starts_with(&format!("{id}/")));
-    let most = if suite.profile.test.select.is_empty() { 1 } else { 2 * PROFILED };
-    let tests: Vec<TestId> = all.iter().copied().filter(whole).take(most).cloned().collect();
-    let lines: Vec<_> = if suite.covers() {
-        let said = ask.verifier.profiles(suite, &tests, PROFILING).await?;
-        said.iter().map(|said| warm::profile(said)).collect()
-    } else {
-        probed(grammars, ask, suite, editable, &tests).await?
-    };
-    let traced = |(id, lines): (&TestId, _)| {
-        let id_of = suite.own_id(id).unwrap_or_default().to_owned();
-        Traced { id: id_of, passed: Some(!baseline.targets.contains(id)), lines, seconds: 0.0 }
-    };
-    Ok(tests.iter().zip(lines).map(traced).filter(|test| !test.lines.is_empty()).collect())
-}
-
-/// The lines that each test runs, by a build with probes; nothing where that cannot be had, or where little is to be
-/// learned from it.
+/// The lines that the targets and some guards run, by a build with probes; nothing where that cannot be had, or where
+/// little is to be learned from it.
 async fn probed(
     grammars: &Grammars,
     ask: &Ask<'_>,
     suite: &Suite,
     editable: &Editable<'_>,
-    tests: &[TestId],
-) -> Result<Vec<BTreeMap<String, BTreeSet<u32>>>> {
+) -> Result<Vec<Traced>> {
     let sources = parsed(grammars, editable, products(ask)?, PROBED);
-    let environment = variants::environment(&sources);
-    let (end, mut without) = (Instant::now() + Duration::from_secs(PROFILING), BTreeSet::new());
+    let (tests, environment) = (apart(ask, suite), variants::environment(&sources));
+    let (end, mut without) = (Instant::now() + Duration::from_secs(PROBING), BTreeSet::new());
     for _ in 0..PROBES {
         let probes = Probes::compose(&sources, &without);
         let most = end.saturating_duration_since(Instant::now()).as_secs();
@@ -164,9 +129,15 @@ async fn probed(
         let built = ask.verifier.build_kept(suite, &probes.patch, Some(&only), &environment, most).await?;
         if built.run.built {
             let most = end.saturating_duration_since(Instant::now()).as_secs().max(1);
-            let noted =
-                ask.verifier.notes(&built, suite, tests, &environment, probes::VARIABLE, most).await?;
-            return Ok(noted.iter().map(|noted| probes.lines(noted, &suite.dir)).collect());
+            let noted = ask.verifier.notes(&built, suite, &tests, &environment, VARIABLE, most).await?;
+            let traced = |(id, noted): (&TestId, String)| Traced {
+                id: suite.own_id(id).unwrap_or_default().to_owned(),
+                passed: Some(!ask.baseline.targets.contains(id)),
+                lines: probes.lines(&noted, &suite.dir),
+                seconds: 0.0,
+            };
+            let traced = tests.iter().zip(noted).map(traced);
+            return Ok(traced.filter(|test| !test.lines.is_empty()).collect());
         }
         let blamed = probes.blamed(&built.run.diagnostics);
         if blamed.is_empty() {
@@ -175,6 +146,16 @@ async fn probed(
         without.extend(blamed);
     }
     Ok(Vec::new())
+}
+
+/// The targets and some guards that can run apart, without those whose parts are there too.
+fn apart(ask: &Ask<'_>, suite: &Suite) -> Vec<TestId> {
+    let guards = ask.baseline.guards.iter().take(GUARDS);
+    let all: Vec<&TestId> =
+        ask.baseline.targets.iter().chain(guards).filter(|id| suite.own_id(id).is_some()).collect();
+    let whole = |id: &&TestId| !all.iter().any(|other| other.starts_with(&format!("{id}/")));
+    let most = if suite.profile.test.select.is_empty() { 1 } else { 2 * GUARDS };
+    all.iter().copied().filter(whole).take(most).cloned().collect()
 }
 
 /// Adds the names that stand in those functions of test files that failing tests call.

@@ -127,7 +127,7 @@ pub fn compose(sources: &[Source], edits: &[Numbered<'_>]) -> Variants {
 }
 
 /// A file that the package needs besides.
-fn support(source: &Source, schemata: &Schemata, patch: &mut Patch) {
+pub fn support(source: &Source, schemata: &Schemata, patch: &mut Patch) {
     let [name, text] = schemata.beside.as_slice() else { return };
     let package = source.text.lines().find_map(|line| line.strip_prefix("package ")).unwrap_or("main").trim();
     let folder =

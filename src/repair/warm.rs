@@ -5,13 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// Lines of the longest block that is believed.
-const LONGEST: u32 = 10_000;
-
-/// Lines of a profile, and bytes of the name of a file in it, that are taken.
-const MOST: u32 = 200_000;
-const LONGEST_NAME: usize = 1024;
-
 /// What the judge is asked.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "mode")]
@@ -134,31 +127,6 @@ pub fn traces(said: &[u8]) -> Vec<Traced> {
     lines(said).filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Reads a profile of Go's: `file:line.column,line.column statements count`. A test may write what it likes: no more
-/// than so many lines are taken.
-pub fn profile(text: &str) -> BTreeMap<String, BTreeSet<u32>> {
-    let mut lines: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-    let mut left = MOST;
-    for block in text.lines() {
-        let read = || {
-            let (rest, count) = block.rsplit_once(' ')?;
-            let (file, span) = rest.rsplit_once(' ')?.0.rsplit_once(':')?;
-            let (first, last) = span.split_once(',')?;
-            let line = |point: &str| point.split('.').next()?.parse::<u32>().ok();
-            let (first, last) = (line(first)?, line(last)?);
-            let length = last.saturating_sub(first);
-            let sound = count != "0" && length < LONGEST && file.len() < LONGEST_NAME;
-            sound.then_some((file, first..=last, length + 1))
-        };
-        if let Some((file, span, length)) = read() {
-            let Some(less) = left.checked_sub(length) else { break };
-            left = less;
-            lines.entry(file.to_owned()).or_default().extend(span);
-        }
-    }
-    lines
-}
-
 /// Reads what became of candidates.
 pub fn answers(said: &[u8]) -> Answers {
     let mut answers = Answers::default();
@@ -177,24 +145,4 @@ pub fn answers(said: &[u8]) -> Answers {
 
 fn lines(said: &[u8]) -> impl Iterator<Item = &str> {
     said.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_that_ran_are_lines() {
-        let text = "mode: set\na.b/c/d.go:3.5,4.2 2 1\na.b/c/d.go:9.1,9.2 1 0\nnonsense 1\n";
-        assert_eq!(profile(text), [("a.b/c/d.go".to_owned(), [3, 4].into())].into());
-    }
-
-    #[test]
-    fn a_profile_that_claims_too_much_is_cut_short() {
-        let blocks: Vec<String> = (0..1000).map(|n| format!("f{n}.go:1.1,9999.1 1 1")).collect();
-        let text = blocks.join("\n");
-        let lines: usize = profile(&text).values().map(BTreeSet::len).sum();
-        assert!(lines > 0 && lines <= MOST as usize, "{lines}");
-        assert!(profile(&format!("{}.go:1.1,2.1 1 1\n", "a/".repeat(LONGEST_NAME))).is_empty());
-    }
 }

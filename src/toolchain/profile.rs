@@ -295,11 +295,7 @@ pub struct Kept {
     /// Takes the place of the tests' `argv`: leaves in the folder `$REGREEN_KEPT` for each test program that it would
     /// run a script `*.sh` that does so.
     pub argv: Vec<String>,
-    /// What follows `argv` so that the programs tell which blocks they run.
-    #[serde(default)]
-    pub cover: Vec<String>,
-    /// Arguments of such a program that runs one test, `{name}`, and writes its profile, `{profile}`.
-    #[serde(default)]
+    /// Arguments of such a program that runs one test, `{name}`.
     pub alone: Vec<String>,
 }
 

@@ -269,47 +269,20 @@ impl Suite {
         let invocation = |argv| self.invocation(argv, self.dir.clone(), Reads::Messages);
         let mut commands: Vec<Invocation> = commands.map(invocation).collect();
         if let Some(only) = only {
-            commands.push(self.programs(tree, &profile.argv, only, kept, launchers)?);
+            let mut argv = fill.all(&profile.argv);
+            let selection = Some(self.select(only)?).filter(|selection| selection.bytes() <= SELECTION);
+            argv.extend(
+                selection.map_or_else(Vec::new, |selection| selection.fill(&self.profile.test.select)),
+            );
+            let mut programs = invocation(argv);
+            programs.env.insert("REGREEN_KEPT".to_owned(), kept.display().to_string());
+            commands.push(programs);
         }
         Ok(commands)
     }
 
-    /// Whether test programs can be built that say what each test runs.
-    pub fn covers(&self) -> bool {
-        self.profile.kept.as_ref().is_some_and(|kept| !kept.cover.is_empty())
-    }
-
-    /// The command that builds them, into the folder `kept`.
-    pub fn build_covering(
-        &self,
-        tree: &Tree,
-        only: &BTreeSet<TestId>,
-        kept: &Path,
-        launchers: &Path,
-    ) -> Result<Invocation> {
-        let profile = self.profile.kept.as_ref().context("the toolchain keeps no test programs")?;
-        let argv = [profile.argv.as_slice(), &profile.cover].concat();
-        self.programs(tree, &argv, only, kept, launchers)
-    }
-
-    fn programs(
-        &self,
-        tree: &Tree,
-        argv: &[String],
-        only: &BTreeSet<TestId>,
-        kept: &Path,
-        launchers: &Path,
-    ) -> Result<Invocation> {
-        let mut argv = self.fill(tree, launchers).all(argv);
-        let selection = Some(self.select(only)?).filter(|selection| selection.bytes() <= SELECTION);
-        argv.extend(selection.map_or_else(Vec::new, |selection| selection.fill(&self.profile.test.select)));
-        let mut invocation = self.invocation(argv, self.dir.clone(), Reads::Messages);
-        invocation.env.insert("REGREEN_KEPT".to_owned(), kept.display().to_string());
-        Ok(invocation)
-    }
-
-    /// The arguments with which such a program runs one test and writes a profile; none for what is no test of this suite.
-    pub fn alone(&self, id: &TestId, profile: &str) -> Result<Vec<String>> {
+    /// The arguments with which such a program runs one test; none for what is no test of this suite.
+    pub fn alone(&self, id: &TestId) -> Result<Vec<String>> {
         let selection = self.select(&[id.clone()].into())?;
         let (Some(kept), [id], [file]) =
             (&self.profile.kept, selection.ids.as_slice(), selection.files.as_slice())
@@ -319,8 +292,7 @@ impl Suite {
         // A name and those of its subtests are a regular expression each.
         let names = id.get(file.len() + 1..).unwrap_or_default().split('/');
         let name = names.map(|name| alternation(&[name.to_owned()])).collect::<Vec<_>>().join("/");
-        let filled = |word: &String| word.replace("{name}", &name).replace("{profile}", profile);
-        Ok(kept.alone.iter().map(filled).collect())
+        Ok(kept.alone.iter().map(|word| word.replace("{name}", &name)).collect())
     }
 
     /// The test commands: all tests, or little more than those of `only`; none when no test of `only` is this

@@ -153,24 +153,8 @@ impl Verifier {
         Ok(Ran { passed: counts, late })
     }
 
-    /// Which parts of the base each test runs, as a toolchain that covers writes it down, within so many seconds.
-    pub async fn profiles(&self, suite: &Suite, tests: &[TestId], seconds: u64) -> Result<Vec<String>> {
-        let workspace = self.workshop.workspace()?;
-        let (kept, only) = (self.workshop.scratch.results()?, tests.iter().cloned().collect());
-        let covering = suite.build_covering(&workspace.places(), &only, &kept, &self.launchers)?;
-        self.run(&Invocation { seconds, ..covering }, &workspace, &kept, Phase::Tool).await?;
-        let built = Built { workspace, announced: Vec::new(), run: blank(), kept };
-        let (programs, results) = (built.programs()?, self.workshop.scratch.results()?);
-        let line = |id: &TestId, at: usize, program: usize| {
-            let words = suite.alone(id, &note_of(&results, at, program).display().to_string())?;
-            Ok(format!("{} {}", programs[program], quoted(words.iter().map(String::as_str))))
-        };
-        let lines = |(at, id)| (0..programs.len()).map(|program| line(id, at, program)).collect();
-        let lines: Vec<Vec<String>> = tests.iter().enumerate().map(lines).collect::<Result<_>>()?;
-        self.noted(&built, suite, &results, &lines, seconds).await
-    }
-
-    /// What each test of a suite that was built notes in the file that `variable` names, within so many seconds.
+    /// What each test of a suite that was built writes to the file that `variable` names, one after the other, within
+    /// so many seconds.
     pub async fn notes(
         &self,
         built: &Built,
@@ -181,43 +165,27 @@ impl Verifier {
         seconds: u64,
     ) -> Result<Vec<String>> {
         let results = self.workshop.scratch.results()?;
-        let mut lines = Vec::new();
-        for (at, id) in tests.iter().enumerate() {
-            let mut env = env.clone();
-            env.insert(variable.to_owned(), note_of(&results, at, 0).display().to_string());
-            lines.push(self.lines(built, suite, &[id.clone()].into(), &env, &results)?);
-        }
-        self.noted(built, suite, &results, &lines, seconds).await
-    }
-
-    /// Runs the command lines of each test, one after the other, and reads what it noted.
-    async fn noted(
-        &self,
-        built: &Built,
-        suite: &Suite,
-        results: &Path,
-        lines: &[Vec<String>],
-        seconds: u64,
-    ) -> Result<Vec<String>> {
+        let name = |at: usize| format!("note-{at}");
         let mut script = String::new();
-        for line in lines.iter().flatten() {
-            let line = quoted([line.as_str()]);
-            let _ = writeln!(
-                script,
-                "(ulimit -t 10 && exec timeout -s KILL 20 sh -c {line}) >/dev/null 2>&1 </dev/null"
-            );
+        for (at, id) in tests.iter().enumerate() {
+            let mut lines = self.lines(built, suite, &[id.clone()].into(), env, &results)?;
+            if suite.profile.kept.is_some() {
+                let words = quoted(suite.alone(id)?.iter().map(String::as_str));
+                lines = lines.iter().map(|line| format!("{line} {words}")).collect();
+            }
+            let note = results.join(name(at)).display().to_string();
+            let _ = writeln!(script, "export {variable}={}", quoted([note.as_str()]));
+            for line in lines {
+                let line = quoted([line.as_str()]);
+                let limits = "ulimit -t 10 && exec timeout -s KILL 20";
+                let _ = writeln!(script, "({limits} sh -c {line}) >/dev/null 2>&1 </dev/null");
+            }
         }
-        self.run_script(built, suite, results, &script, seconds).await?;
-        let noted = |at: usize, program: usize| {
-            let name = note_of(Path::new(""), at, program).display().to_string();
-            read_beneath(results, &name, NOTED).unwrap_or_default()
-        };
-        let of = |(at, lines): (usize, &Vec<String>)| {
-            (0..lines.len()).flat_map(|program| noted(at, program)).collect()
-        };
-        let found: Vec<Vec<u8>> = lines.iter().enumerate().map(of).collect();
-        let _ = std::fs::remove_dir_all(results);
-        Ok(found.iter().map(|noted| String::from_utf8_lossy(noted).into_owned()).collect())
+        self.run_script(built, suite, &results, &script, seconds).await?;
+        let noted = |at: usize| read_beneath(&results, &name(at), NOTED).unwrap_or_default();
+        let found = (0..tests.len()).map(|at| String::from_utf8_lossy(&noted(at)).into_owned()).collect();
+        let _ = std::fs::remove_dir_all(&results);
+        Ok(found)
     }
 
     /// The command lines that run some of the tests of a suite that was built.
@@ -261,11 +229,6 @@ impl Verifier {
         let readable = vec![self.launchers.clone(), built.kept.clone()];
         self.run_reading(&invocation, &built.workspace, results, Phase::Tool, Vec::new(), readable).await
     }
-}
-
-/// The file that a program notes in what the test with this number runs.
-fn note_of(results: &Path, test: usize, program: usize) -> PathBuf {
-    results.join(format!("note-{test}-{program}"))
 }
 
 /// Whether an id is that of a test that its runner calls so.
