@@ -189,9 +189,12 @@ pub struct Schemata {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Begins the file.
+    /// Begins the file; `{most}` is more than any number.
     #[serde(default)]
     pub head: String,
+    /// Kinds of statements that are no [`Role::Statement`], and have probes.
+    #[serde(default)]
+    pub besides: Vec<String>,
     /// Begins a body with `{count}` probes from `{first}`.
     #[serde(default)]
     pub open: String,

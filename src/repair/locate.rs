@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mutate::Source;
+use super::probes::Span;
 use super::warm::Traced;
 use crate::diagnostic::Location;
 use crate::patch::RepoPath;
@@ -57,12 +58,13 @@ impl Suspicions {
         files.into_iter().map(|(path, _)| path).collect()
     }
 
-    /// Makes functions that no failing test runs less suspicious, and all that one runs a little.
-    pub fn meet(&mut self, ran: &Suspicions, sources: &[Source]) {
+    /// Makes functions that no failing test runs less suspicious, and all that one runs a little. Of those that are
+    /// `blind` nothing is known.
+    pub fn meet(&mut self, ran: &Suspicions, sources: &[Source], blind: &[Span]) {
         for source in sources {
             let Some(lines) = ran.lines.get(&source.path) else { continue };
             for (_, first, last) in source.functions() {
-                if lines.range(first..=last).next().is_none() {
+                if lines.range(first..=last).next().is_none() && !is_blind(blind, source, first) {
                     let known = self.lines.entry(source.path.clone()).or_default();
                     known.range_mut(first..=last).for_each(|(_, score)| *score *= UNSEEN);
                 }
@@ -114,8 +116,15 @@ pub fn by_spectrum(traces: &[Traced], path_of: &dyn Fn(&str) -> Option<RepoPath>
 }
 
 /// Adds what stack frames and names say, and gives lines that no test ran a part of their neighbours' suspicion.
-/// `frames` are those of failing tests, innermost first; `names` stand in failing tests.
-pub fn refine(found: &mut Suspicions, sources: &[Source], frames: &[Location], names: &BTreeSet<String>) {
+/// `frames` are those of failing tests, innermost first; `names` stand in failing tests; whether tests run what is
+/// `blind` is not known.
+pub fn refine(
+    found: &mut Suspicions,
+    sources: &[Source],
+    frames: &[Location],
+    names: &BTreeSet<String>,
+    blind: &[Span],
+) {
     let seen = !found.lines.is_empty();
     if !seen {
         found.basis = "stack frames and names in failing tests";
@@ -136,7 +145,18 @@ pub fn refine(found: &mut Suspicions, sources: &[Source], frames: &[Location], n
             }
         }
     }
-    if !seen {
+    if seen {
+        let words = words(found, sources);
+        for source in sources {
+            for (name, first, last) in source.functions() {
+                let least = if names.contains(&name) { NAMED } else { 0.0 };
+                let score = words.get(name.as_str()).copied().unwrap_or(0.0).max(least);
+                if score > 0.0 && is_blind(blind, source, first) {
+                    (first..=last).for_each(|line| found.raise(&source.path, line, score));
+                }
+            }
+        }
+    } else {
         called(found, sources);
         called(found, sources);
     }
@@ -171,8 +191,24 @@ pub fn refine(found: &mut Suspicions, sources: &[Source], frames: &[Location], n
     }
 }
 
+fn is_blind(blind: &[Span], source: &Source, line: u32) -> bool {
+    blind.iter().any(|(path, first, last)| *path == source.path && (first..=last).contains(&&line))
+}
+
 /// Gives functions that suspicious functions name half of their suspicion.
 fn called(found: &mut Suspicions, sources: &[Source]) {
+    let words = words(found, sources);
+    for source in sources {
+        for (name, first, last) in source.functions() {
+            if let Some(score) = words.get(name.as_str()) {
+                (first..=last).for_each(|line| found.raise(&source.path, line, score * 0.5));
+            }
+        }
+    }
+}
+
+/// The words of suspicious lines, with the suspicion of the most suspicious one.
+fn words<'s>(found: &Suspicions, sources: &'s [Source]) -> BTreeMap<&'s str, f64> {
     let mut words: BTreeMap<&str, f64> = BTreeMap::new();
     for source in sources {
         for (line, text) in (1..).zip(source.text.lines()) {
@@ -185,13 +221,7 @@ fn called(found: &mut Suspicions, sources: &[Source]) {
             }
         }
     }
-    for source in sources {
-        for (name, first, last) in source.functions() {
-            if let Some(score) = words.get(name.as_str()) {
-                (first..=last).for_each(|line| found.raise(&source.path, line, score * 0.5));
-            }
-        }
-    }
+    words
 }
 
 /// Lines of a function that no test ran have a part of the suspicion of the line before them.

@@ -83,8 +83,10 @@ pub struct Trial {
     pub line: u32,
     /// Bytes that it touches.
     pub size: usize,
-    /// How many of the limits were too short for it.
+    /// How many of the warm judge's limits were too short for it.
     pub level: usize,
+    /// Whether the time of a variant was too short for it.
+    pub late: bool,
     /// Targets that passed.
     pub passed: usize,
 }
@@ -95,7 +97,7 @@ pub struct Left {
     /// Candidates that passed some targets.
     pub near: Vec<Trial>,
     /// Candidates that took too long.
-    late: Vec<Trial>,
+    pub late: Vec<Trial>,
     /// Candidates that only whole runs can try.
     pub whole: VecDeque<Trial>,
 }
@@ -195,7 +197,8 @@ impl Logic {
                     continue;
                 }
                 let workspace = self.workspace.insert(ask.verifier.workshop.workspace()?);
-                let scene = scene(grammars, ask, suite, workspace).await?;
+                let probing = end.saturating_duration_since(Instant::now()) / 4;
+                let scene = scene(grammars, ask, suite, workspace, probing).await?;
                 self.suspicious = suspects(&scene);
                 self.search(grammars, ask, suite, &scene, begin, end).await?;
             }
@@ -469,7 +472,7 @@ fn trial(scene: &Scene, mutant: &Mutant, known: &mut HashSet<u64>) -> Option<Tri
 impl Trial {
     fn new(path: RepoPath, edits: Vec<Edit>, kind: &'static str, line: u32) -> Trial {
         let size = edits.iter().map(|edit| edit.text.len() + edit.end - edit.start).sum();
-        Trial { path, edits, kind, line, size, level: 0, passed: 0 }
+        Trial { path, edits, kind, line, size, level: 0, late: false, passed: 0 }
     }
 }
 

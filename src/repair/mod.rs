@@ -103,7 +103,7 @@ pub async fn localise(
     let mut found = Vec::new();
     for suite in &verifier.suites {
         let workspace = verifier.workshop.workspace()?;
-        let scene = scene::scene(grammars, &ask, suite, &workspace).await?;
+        let scene = scene::scene(grammars, &ask, suite, &workspace, ask.time).await?;
         let lines = scene::suspects(&scene);
         if !lines.is_empty() {
             found.push(Localised { basis: scene.suspicions.basis, lines });

@@ -1,6 +1,7 @@
 //! A scene is what is known of the base before candidates are made: the files that may be edited, how suspicious
 //! their lines are, which tests count and how long they take, what failing ones say.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use anyhow::Result;
 use super::grammar::{Grammar, Grammars};
 use super::locate::{self, Suspicions};
 use super::mutate::{Hints, Source};
-use super::probes::{Probes, VARIABLE};
+use super::probes::{self, Probes, Span};
 use super::warm::{self, Plan, Traced};
 use super::{Editable, Suspect, hints, variants};
 use crate::patch::RepoPath;
@@ -33,7 +34,7 @@ const TRACED: usize = 400;
 const PROBED: usize = 400;
 const GUARDS: usize = 40;
 const PROBES: usize = 3;
-const PROBING: u64 = 60;
+const PROBING: Duration = Duration::from_mins(1);
 const FEW: usize = 40;
 
 /// Test files that are read for the functions that tests call.
@@ -60,12 +61,13 @@ pub struct Scene<'a> {
 
 /// Looks at the base: which lines its tests run, which tests count, what failing ones say.
 ///
-/// The warm judge leaves in `workspace` what it will need again.
+/// The warm judge leaves in `workspace` what it will need again. A build with probes has the time `probing`.
 pub async fn scene<'a>(
     grammars: &'a Grammars,
     ask: &Ask<'_>,
     suite: &Suite,
     workspace: &Workspace,
+    probing: Duration,
 ) -> Result<Scene<'a>> {
     let editable = Editable::new(ask.verifier)?;
     let (baseline, prefix) = (ask.baseline, suite.dir.clone());
@@ -79,24 +81,26 @@ pub async fn scene<'a>(
     let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
     let mut traces = warm::traces(&said);
-    if traces.is_empty() && !synthetic {
-        traces = probed(grammars, ask, suite, &editable).await?;
+    for trace in traces.iter_mut().filter(|_| !prefix.is_empty()) {
+        let lines = std::mem::take(&mut trace.lines).into_iter();
+        trace.lines = lines.map(|(file, lines)| (format!("{prefix}/{file}"), lines)).collect();
     }
-    let path_of = |file: &str| {
-        let path = if prefix.is_empty() { file.to_owned() } else { format!("{prefix}/{file}") };
-        RepoPath::new(&path).ok().filter(|path| editable.read(path).is_some())
-    };
+    let mut blind = Vec::new();
+    if traces.is_empty() && !synthetic {
+        (traces, blind) = probed(grammars, ask, suite, &editable, probing.min(PROBING)).await?;
+    }
+    let path_of = |file: &str| RepoPath::new(file).ok().filter(|path| editable.read(path).is_some());
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
-    let sources = sources(grammars, ask, &editable, &suspicions)?;
+    let sources = sources(grammars, ask, &editable, &suspicions, &blind)?;
     // Where one run of everything is all that can be had, names tell its parts apart.
     let one = suite.profile.warm.is_empty() && suite.profile.test.select.is_empty();
     let ran = (one && !traces.is_empty()).then(|| std::mem::take(&mut suspicions));
     let failing: Vec<&TestId> = baseline.targets.iter().collect();
     let (frames, mut names) = hints::places(ask, &failing);
     helpers(grammars, ask, &editable, &failing, &mut names);
-    locate::refine(&mut suspicions, &sources, &frames, &names);
+    locate::refine(&mut suspicions, &sources, &frames, &names, &blind);
     if let Some(ran) = ran {
-        suspicions.meet(&ran, &sources);
+        suspicions.meet(&ran, &sources, &blind);
     }
     let (targets, guards) = sorted(synthetic, targets, guards, &traces);
     let seconds = |ids: &[String]| {
@@ -108,54 +112,61 @@ pub async fn scene<'a>(
     Ok(Scene { sources, suspicions, targets, guards, seconds, hints: hints::constants(ask, &failing) })
 }
 
-/// The lines that the targets and some guards run, by a build with probes; nothing where that cannot be had, or where
-/// little is to be learned from it.
+/// The lines that the targets and some guards run, by a build with probes, and functions of which it says nothing;
+/// nothing at all where that cannot be had, or where little is to be learned from it.
 async fn probed(
     grammars: &Grammars,
     ask: &Ask<'_>,
     suite: &Suite,
     editable: &Editable<'_>,
-) -> Result<Vec<Traced>> {
+    time: Duration,
+) -> Result<(Vec<Traced>, Vec<Span>)> {
     let sources = parsed(grammars, editable, products(ask)?, PROBED);
     let (tests, environment) = (apart(ask, suite), variants::environment(&sources));
-    let (end, mut without) = (Instant::now() + Duration::from_secs(PROBING), BTreeSet::new());
+    let (end, mut without, mut before) = (Instant::now() + time, BTreeSet::new(), usize::MAX);
     for _ in 0..PROBES {
         let probes = Probes::compose(&sources, &without);
         let most = end.saturating_duration_since(Instant::now()).as_secs();
-        if probes.count() < FEW || most == 0 {
+        if probes.count() < FEW || probes.count() >= before || most == 0 {
             break;
         }
+        before = probes.count();
         let only = tests.iter().cloned().collect();
         let built = ask.verifier.build_kept(suite, &probes.patch, Some(&only), &environment, most).await?;
         if built.run.built {
             let most = end.saturating_duration_since(Instant::now()).as_secs().max(1);
-            let noted = ask.verifier.notes(&built, suite, &tests, &environment, VARIABLE, most).await?;
+            let noted =
+                ask.verifier.notes(&built, suite, &tests, &environment, probes::VARIABLE, most).await?;
             let traced = |(id, noted): (&TestId, String)| Traced {
                 id: suite.own_id(id).unwrap_or_default().to_owned(),
                 passed: Some(!ask.baseline.targets.contains(id)),
-                lines: probes.lines(&noted, &suite.dir),
+                lines: probes.lines(&noted),
                 seconds: 0.0,
             };
-            let traced = tests.iter().zip(noted).map(traced);
-            return Ok(traced.filter(|test| !test.lines.is_empty()).collect());
+            let traced = tests.iter().zip(noted).map(traced).filter(|test| !test.lines.is_empty());
+            return Ok((traced.collect(), probes.blind));
         }
-        let blamed = probes.blamed(&built.run.diagnostics);
-        if blamed.is_empty() {
-            break;
-        }
-        without.extend(blamed);
+        without.extend(probes.blamed(&built.run.diagnostics));
     }
-    Ok(Vec::new())
+    Ok((Vec::new(), Vec::new()))
 }
 
-/// The targets and some guards that can run apart, without those whose parts are there too.
+/// The targets and the guards closest to them by name that can run apart, without those whose parts are there too.
 fn apart(ask: &Ask<'_>, suite: &Suite) -> Vec<TestId> {
-    let guards = ask.baseline.guards.iter().take(GUARDS);
-    let all: Vec<&TestId> =
-        ask.baseline.targets.iter().chain(guards).filter(|id| suite.own_id(id).is_some()).collect();
+    let own = |ids: &'_ BTreeSet<TestId>| -> Vec<TestId> {
+        ids.iter().filter(|id| suite.own_id(id).is_some()).cloned().collect()
+    };
+    let (mut all, mut guards) = (own(&ask.baseline.targets), own(&ask.baseline.guards));
+    let alike = |id: &TestId| {
+        let shared = |other: &TestId| id.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
+        Reverse(all.iter().take(GUARDS).map(shared).max())
+    };
+    guards.sort_by_cached_key(alike);
+    let some = if suite.profile.test.select.is_empty() { 1 } else { GUARDS };
+    all.truncate(some);
+    all.extend(guards.into_iter().take(some - 1));
     let whole = |id: &&TestId| !all.iter().any(|other| other.starts_with(&format!("{id}/")));
-    let most = if suite.profile.test.select.is_empty() { 1 } else { 2 * GUARDS };
-    all.iter().copied().filter(whole).take(most).cloned().collect()
+    all.iter().filter(whole).cloned().collect()
 }
 
 /// Adds the names that stand in those functions of test files that failing tests call.
@@ -220,8 +231,14 @@ fn sources<'a>(
     ask: &Ask<'_>,
     editable: &Editable<'_>,
     suspicions: &Suspicions,
+    blind: &[Span],
 ) -> Result<Vec<Source<'a>>> {
     let mut paths: Vec<RepoPath> = suspicions.files().into_iter().cloned().collect();
+    for (path, ..) in blind.iter().filter(|_| !suspicions.lines.is_empty()) {
+        if !paths.contains(path) {
+            paths.push(path.clone());
+        }
+    }
     if paths.is_empty() {
         paths = products(ask)?;
     }

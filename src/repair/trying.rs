@@ -1,7 +1,7 @@
 //! Tries candidates without a warm judge: compiled ones as variants in one build, the rest one by one by whole
 //! test runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -57,7 +57,7 @@ impl Bed<'_> {
     async fn passes(&self, number: usize) -> Result<bool> {
         let env = variants::choosing(&self.environment, number);
         let (suite, baseline) = (self.suite, self.ask.baseline);
-        let seconds = seconds_of(baseline.run.seconds * 3.0) + 20;
+        let seconds = u64::from(seconds_of(baseline.run.seconds * 3.0)) + 20;
         let whole = self.ask.verifier.run_built(&self.built, suite, None, &env, seconds).await?;
         let guards = baseline.guards.iter().filter(|id| suite.own_id(id).is_some());
         Ok(self.named.iter().chain(guards).all(|id| whole.outcome(id) == Outcome::Passed))
@@ -98,7 +98,7 @@ impl Logic {
         clock: (Instant, Instant),
         left: &mut Left,
     ) -> Result<()> {
-        let (begin, end) = clock;
+        let end = clock.1;
         let named = named(ask);
         let fits = |trial: &Trial| {
             let of = |source: &&Source| source.path == trial.path;
@@ -121,57 +121,65 @@ impl Logic {
         let bed = Bed { ask, suite, scene, built, named, environment };
         let start = Instant::now();
         // What the base takes, which is variant 0.
-        bed.run(&[0], Patience { wall: 40.0, cpu: 10, all: 60 }).await?;
+        let hangs = !bed.run(&[0], Patience { wall: 10.0, cpu: 10, all: 60 }).await?.late.is_empty();
         let base = start.elapsed().as_secs_f64();
-        let cpu = (1 + seconds_of(base * 2.0)).min(10);
-        let long = Patience { wall: base.mul_add(8.0, 4.0).min(40.0), cpu, all: 0 };
+        let cpu = (1 + seconds_of((base * 2.0).max(ask.baseline.run.seconds))).min(10);
+        let long =
+            Patience { wall: if hangs { 10.0 } else { f64::from(cpu) * 4.0 }, cpu: cpu.into(), all: 0 };
         let short = Patience { wall: base.mul_add(SHORT, 0.2).min(long.wall), ..long };
-        let alive = alive.into_iter().collect();
-        let late = self.run_variants(&bed, &mut round, alive, short, clock, left).await?;
-        // Most of what took too long does not end.
-        let end = end.min(Instant::now() + start.elapsed().mul_f64(AGAIN));
-        self.run_variants(&bed, &mut round, late, long, (begin, end), left).await?;
+        let (late, new): (Vec<usize>, Vec<usize>) = alive.into_iter().partition(|at| round[*at].late);
+        let last = new.is_empty();
+        let mut waiting: VecDeque<usize> = late.into();
+        for part in new.chunks(CHUNK) {
+            waiting.extend(self.run_variants(&bed, &mut round, part, short, clock, left).await?);
+        }
+        // Most of what took longer does not end.
+        let share = start.elapsed().mul_f64(AGAIN).max(Duration::from_secs_f64(long.wall));
+        let until = if last { end } else { end.min(Instant::now() + share) };
+        while !waiting.is_empty() && Instant::now() < until && self.plausible.is_empty() {
+            let part: Vec<usize> = waiting.drain(..waiting.len().min(super::logic::workers())).collect();
+            self.run_variants(&bed, &mut round, &part, long, clock, left).await?;
+        }
+        left.late.extend(waiting.into_iter().map(|at| round[at].clone()));
         self.statistics.running += start.elapsed().as_secs_f64();
         self.statistics.cpu += start.elapsed().as_secs_f64();
         Ok(())
     }
 
-    /// Runs variants of a build: those whose time was up.
+    /// Runs variants of a build, and gives those whose time was up.
     async fn run_variants(
         &mut self,
         bed: &Bed<'_>,
         round: &mut [Trial],
-        which: Vec<usize>,
+        which: &[usize],
         patience: Patience,
         (begin, end): (Instant, Instant),
         left: &mut Left,
     ) -> Result<Vec<usize>> {
-        let mut late = Vec::new();
-        for part in which.chunks(CHUNK) {
-            let all = end.saturating_duration_since(Instant::now()).as_secs();
-            if all == 0 || !self.plausible.is_empty() {
-                break;
+        let all = end.saturating_duration_since(Instant::now()).as_secs();
+        if all == 0 || !self.plausible.is_empty() {
+            return Ok(Vec::new());
+        }
+        let numbers: Vec<usize> = which.iter().map(|at| at + 1).collect();
+        let ran = bed.run(&numbers, Patience { all, ..patience }).await?;
+        for at in which {
+            if !round[*at].late {
+                self.statistics.tried += 1;
+                self.statistics.variants += 1;
             }
-            let numbers: Vec<usize> = part.iter().map(|at| at + 1).collect();
-            let ran = bed.run(&numbers, Patience { all, ..patience }).await?;
-            let before = self.statistics.tried;
-            let new = part.iter().filter(|at| round[**at].level == 0).count();
-            self.statistics.variants += new;
-            for (tried, at) in (1..).zip(part) {
-                self.statistics.tried = before + new.min(tried);
-                let count = ran.passed.get(&(at + 1)).copied().unwrap_or(0);
-                if ran.late.contains(&(at + 1)) {
-                    round[*at].level += 1;
-                    late.push(*at);
-                } else if (1..bed.named.len()).contains(&count) {
-                    round[*at].passed = count;
-                    left.near.push(round[*at].clone());
-                }
-                let enough = self.plausible.len() >= ENOUGH || Instant::now() >= end;
-                if count == bed.named.len() && !enough && bed.passes(at + 1).await? {
-                    self.found(begin, bed.scene, &round[*at], *at);
-                }
+            let count = ran.passed.get(&(at + 1)).copied().unwrap_or(0);
+            if (1..bed.named.len()).contains(&count) {
+                round[*at].passed = count;
+                left.near.push(round[*at].clone());
             }
+            let enough = self.plausible.len() >= ENOUGH || Instant::now() >= end;
+            if count == bed.named.len() && !enough && bed.passes(at + 1).await? {
+                self.found(begin, bed.scene, &round[*at], *at);
+            }
+        }
+        let late: Vec<usize> = which.iter().copied().filter(|at| ran.late.contains(&(at + 1))).collect();
+        for at in &late {
+            round[*at].late = true;
         }
         Ok(late)
     }
@@ -240,7 +248,7 @@ impl Logic {
                 None => Ok(None),
             });
             // A loop that does not end would take the time of all others.
-            let most = Duration::from_secs(seconds_of(ask.baseline.run.seconds * 5.0) + 20);
+            let most = Duration::from_secs(u64::from(seconds_of(ask.baseline.run.seconds * 5.0)) + 20);
             let most = most.min(end.saturating_duration_since(start));
             let runs = tokio::time::timeout(most, futures_util::future::join_all(tries)).await;
             longest = longest.max(start.elapsed());
@@ -283,10 +291,10 @@ fn named(ask: &Ask<'_>) -> BTreeSet<TestId> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a run takes far less than 2^64 s"
+    reason = "a run takes far less than 2^32 s"
 )]
-fn seconds_of(seconds: f64) -> u64 {
-    seconds.clamp(0.0, 3600.0) as u64
+fn seconds_of(seconds: f64) -> u32 {
+    seconds.clamp(0.0, 3600.0) as u32
 }
 
 fn patch_of(editable: &Editable, trial: &Trial) -> Option<Patch> {

@@ -258,12 +258,12 @@ pub struct Patience {
 pub struct Ran {
     /// With how many of the tests each passes, as far as it passes some.
     pub passed: BTreeMap<usize, usize>,
-    /// Those whose time was up.
+    /// Those whose wall time was up.
     pub late: BTreeSet<usize>,
 }
 
 /// A shell script that runs command lines for each value of a variable, in two processes, and notes the values with
-/// which all of them end well, and those whose time was up; `said` asks for what they print.
+/// which all of them end well, and those whose wall time was up; `said` asks for what they print.
 fn variants_script(
     lines: &[String],
     said: bool,
@@ -271,12 +271,12 @@ fn variants_script(
     values: &[usize],
     Patience { wall, cpu, .. }: Patience,
 ) -> String {
-    let otherwise = if said { "status=$?" } else { "return $?" };
+    let otherwise = if said { "{ now=$?; [ $status != 0 ] || status=$now; }" } else { "return $?" };
     let mut script = "one() {\nstatus=0\n".to_owned();
     for line in lines {
         let _ = writeln!(
             script,
-            "(ulimit -t {cpu} && exec timeout -s KILL {wall:.2} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
+            "(ulimit -S -t {cpu} && exec timeout -s KILL {wall:.2} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
             quoted([line.as_str()])
         );
     }
@@ -292,10 +292,10 @@ fn variants_script(
     } else {
         "$(one >/dev/null; echo $?)".to_owned()
     };
-    // 137: killed, by `timeout` most likely; 152: by the limit of CPU time.
+    // 137: killed, by `timeout` most likely. The limit of CPU time gives 152.
     let _ = writeln!(
         script,
-        "case {status} in 0) file=passed ;; 137 | 152) file=late ;; *) continue ;; esac\n\
+        "case {status} in 0) file=passed ;; 137) file=late ;; *) continue ;; esac\n\
          echo \"${variable}\" >>\"$REGREEN_SAID/$file\"\ndone\n}}"
     );
     for part in 0..2 {

@@ -1,10 +1,11 @@
 //! A scope is what stands at hand where an edit is made: names, conditions, expressions and statements of a
 //! function, fields and functions of its file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use regex::Regex;
 use tree_sitter::Node;
 
 use super::{Source, line_of, name_of, visit};
@@ -21,6 +22,17 @@ const USING: [&str; 18] = [
     "return", "else", "in", "case", "throw", "as", "if", "while", "match", "switch", "go", "defer", "range",
     "new", "await", "move", "sizeof", "delete",
 ];
+
+/// Texts and characters.
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"\w*"(?:\\.|[^"\\])*"|\w*'(?:\\.|[^'\\])'|`[^`]*`"#).expect("the pattern is a literal")
+});
+
+/// What a text declares: in loops and conditions, as parameters, in the patterns of a `match`, by `:=`.
+static DECLARED: LazyLock<[Regex; 4]> = LazyLock::new(|| {
+    [r"\b(?:for|let|case)\b([^;{}=]*?)(?:\bin\b|:?=)", r"\|([^|]*)\|", r"([^,{};]*)=>", r"([\w, ]+):="]
+        .map(|pattern| Regex::new(pattern).expect("the pattern is a literal"))
+});
 
 /// What a function has at hand.
 #[derive(Debug, Default)]
@@ -84,20 +96,28 @@ impl Scope {
 pub struct Locals {
     /// Of each variable of the function.
     ranges: HashMap<String, Vec<Range<usize>>>,
-    /// Variables of other functions that stand nowhere else.
+    /// Names that stand in it.
+    own: HashSet<String>,
+    /// Variables of all functions that stand nowhere else.
     others: Arc<HashSet<String>>,
 }
 
 impl Locals {
     /// The variables of a function; `others` as [`Locals::others`] gives them.
     pub fn of(source: &Source, function: Node, others: &Arc<HashSet<String>>) -> Locals {
-        let mut ranges: HashMap<String, Vec<Range<usize>>> = HashMap::new();
+        let mut locals = Locals { others: Arc::clone(others), ..Locals::default() };
         if source.grammar.schemata.is_some() {
             declarations(source, function, &mut |name, range| {
-                ranges.entry(name.to_owned()).or_default().push(range);
+                locals.ranges.entry(name.to_owned()).or_default().push(range);
+            });
+            visit(function, &mut |node| {
+                if node.named_child_count() == 0 {
+                    locals.own.insert(source.of(node).to_owned());
+                }
+                true
             });
         }
-        Locals { ranges, others: Arc::clone(others) }
+        locals
     }
 
     /// The variables of all functions of a file, without what stands outside of functions too.
@@ -126,29 +146,34 @@ impl Locals {
     fn knows(&self, name: &str, at: usize) -> bool {
         let ranges = self.ranges.get(name);
         ranges.map_or_else(
-            || !self.others.contains(name),
+            || self.own.contains(name) || !self.others.contains(name),
             |ranges| ranges.iter().any(|range| (range.start..=range.end).contains(&at)),
         )
     }
 
     /// Whether a text names a variable that is not known at this place, and that it does not declare itself.
     pub fn hide(&self, text: &str, at: usize) -> bool {
-        let mut before = "";
-        let mut hidden = BTreeSet::new();
-        let mut declared = BTreeSet::new();
-        for (start, word) in words(text) {
-            let lead = text.get(..start).unwrap_or_default();
-            let field = lead.ends_with('.') || lead.ends_with("->") || lead.ends_with("::");
+        let text = QUOTED.replace_all(text, "0");
+        let declared: HashSet<&str> = DECLARED
+            .iter()
+            .flat_map(|declared| declared.captures_iter(&text))
+            .filter_map(|found| found.get(1))
+            .flat_map(|names| words(names.as_str()).map(|(_, word)| word))
+            .collect();
+        let hides = |(start, word): (usize, &str)| {
+            let before = text.get(..start).unwrap_or_default();
             let after = text.get(start + word.len()..).unwrap_or_default().trim_start();
-            let typed = !before.is_empty() && !USING.contains(&before) && lead.trim_end().ends_with(before);
-            if typed || after.starts_with(":=") || after.starts_with("=>") {
-                declared.insert(word);
-            } else if !field && !self.knows(word, at) {
-                hidden.insert(word);
-            }
-            before = word;
-        }
-        hidden.difference(&declared).next().is_some()
+            let part = [".", "->", "::"].iter().any(|sign| before.ends_with(sign));
+            // A function, a macro, a module or the name of a field: none of the variables.
+            let other = ["(", "!(", "![", "::"].iter().any(|sign| after.starts_with(sign))
+                || after.starts_with(':') && !after.starts_with(":=");
+            let typed = words(before).last().is_some_and(|(at, last)| {
+                !USING.contains(&last)
+                    && before.get(at + last.len()..).is_some_and(|gap| gap.trim().is_empty())
+            });
+            !part && !other && !typed && !declared.contains(word) && !self.knows(word, at)
+        };
+        words(&text).any(hides)
     }
 }
 
@@ -190,7 +215,7 @@ fn declares<'t>(source: &Source, name: Node<'t>) -> Option<Node<'t>> {
             || field("left") && ["short_var_declaration", "range_clause", "for_range_loop"].contains(&kind)
             || field("name") && ["var_spec", "const_spec"].contains(&kind);
         let scopes = [Role::Block, Role::Loop, Role::If, Role::Function].iter().any(|role| is(*role));
-        if scopes || kind.ends_with("_arm") || kind.ends_with("_clause") && kind != "range_clause" {
+        if scopes || ["match_arm", "catch_clause"].contains(&kind) {
             return declared.then_some(parent);
         }
         // What a declaration is given is no declaration.

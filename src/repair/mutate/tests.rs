@@ -176,6 +176,14 @@ fn names_are_used_where_they_are_known() {
             "list.first",
             "for item in list {}",
             "other",
+            "g(COUNT)",
+            "g(\"gone\")",
+            "gone(1)",
+            "gone![1]",
+            "Self { gone: 1 }",
+            "list.iter().map(|gone| gone + 1)",
+            "if let Some(first) = all { g(first) }",
+            "b'g'",
         ],
     );
     check_hidden("a.rs", rust, "g(twice)", &["first"], &["twice", "*item", "all"]);
@@ -195,4 +203,6 @@ fn names_are_used_where_they_are_known() {
         &["i", "one", "twice", "!ok", "x"],
         &["all", "most", "ok := all; h(ok)", "y.x"],
     );
+    let other = "package a\n\nfunc f(n int) int {\n\tfor i := 0; i < n; i++ {\n\t\tg(i)\n\t}\n\treturn 0\n}\n\nfunc h() {\n\tn, max := 1, 2\n\tg(n + max)\n}\n";
+    check_hidden("a.go", other, "g(i)", &["max + 1"], &["i", "n", "max(i, n)"]);
 }
