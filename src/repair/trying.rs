@@ -30,7 +30,7 @@ const COLD: usize = 150;
 const SHORT: f64 = 4.0;
 
 /// The share of the time of a round that what took longer gets afterwards.
-const AGAIN: f64 = 0.5;
+const AGAIN: f64 = 0.25;
 
 /// The share of the time of variants that what fits none gets besides.
 const WHOLE: f64 = 0.5;
@@ -123,20 +123,20 @@ impl Logic {
         // What the base takes, which is variant 0.
         let hangs = !bed.run(&[0], Patience { wall: 10.0, cpu: 10, all: 60 }).await?.late.is_empty();
         let base = start.elapsed().as_secs_f64();
-        let cpu = (1 + seconds_of((base * 2.0).max(ask.baseline.run.seconds))).min(10);
-        let long =
-            Patience { wall: if hangs { 10.0 } else { f64::from(cpu) * 4.0 }, cpu: cpu.into(), all: 0 };
-        let short = Patience { wall: base.mul_add(SHORT, 0.2).min(long.wall), ..long };
         let (late, new): (Vec<usize>, Vec<usize>) = alive.into_iter().partition(|at| round[*at].late);
+        // When nothing else is left to try, there is time for what takes long.
         let last = new.is_empty();
+        let cpu = if last { 10 } else { (1 + seconds_of(base * 2.0)).min(10) };
+        let wall = if hangs { 10.0 } else { f64::from(cpu) * 4.0 };
+        let long = Patience { wall, cpu: cpu.into(), all: 0 };
+        let short = Patience { wall: base.mul_add(SHORT, 0.2).min(wall), ..long };
         let mut waiting: VecDeque<usize> = late.into();
         for part in new.chunks(CHUNK) {
             waiting.extend(self.run_variants(&bed, &mut round, part, short, clock, left).await?);
         }
         // Most of what took longer does not end.
-        let share = start.elapsed().mul_f64(AGAIN).max(Duration::from_secs_f64(long.wall));
-        let until = if last { end } else { end.min(Instant::now() + share) };
-        while !waiting.is_empty() && Instant::now() < until && self.plausible.is_empty() {
+        let until = if last { end } else { Instant::now() + start.elapsed().mul_f64(AGAIN) };
+        while !waiting.is_empty() && Instant::now() < until.min(end) && self.plausible.is_empty() {
             let part: Vec<usize> = waiting.drain(..waiting.len().min(super::logic::workers())).collect();
             self.run_variants(&bed, &mut round, &part, long, clock, left).await?;
         }
