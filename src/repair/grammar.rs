@@ -181,7 +181,7 @@ pub struct Schemata {
     /// Environment of the build and of the tests.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// How statements note that they run, where the toolchain does not say what tests run.
+    /// How statements note that they run.
     pub probe: Option<Probe>,
 }
 

@@ -362,7 +362,7 @@ impl Logic {
         round: &'a [Trial],
         left: Duration,
     ) -> Round<'a> {
-        let prefix = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
+        let prefix = suite.folder();
         let candidates = round.iter().enumerate().filter_map(|(n, trial)| {
             let file = trial.path.as_str().strip_prefix(&prefix)?;
             let edits = trial.edits.iter().map(|edit| (edit.start, edit.end, edit.text.as_str())).collect();

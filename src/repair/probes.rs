@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tree_sitter::Node;
+
 use super::grammar::{Probe, Role};
 use super::mutate::{Edit, Source, end_line_of, line_of, splice, visit};
 use super::variants;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::patch::{File, Patch, RepoPath};
-use tree_sitter::Node;
 
 /// The variable that names the file to note numbers in.
 pub const VARIABLE: &str = "REGREEN_TRACE";
@@ -39,21 +40,22 @@ impl Probes {
             let Some(schemata) = &source.grammar.schemata else { continue };
             let Some(probe) = &schemata.probe else { continue };
             let functions = source.outermost_functions();
+            let blamed = without.iter().filter(|(path, _)| *path == source.path).map(|(_, line)| *line);
+            let blamed: Vec<u32> = blamed.collect();
             let holds =
-                |function: &Node, line: u32| (line_of(*function)..=end_line_of(*function)).contains(&line);
-            let mut blamed = without.iter().filter(|(path, _)| *path == source.path).map(|(_, line)| *line);
-            let excluded = blamed.any(|line| !functions.iter().any(|function| holds(function, line)))
-                || probe.not.iter().any(|text| source.text.contains(text));
+                |function: &Node, line: &u32| (line_of(*function)..=end_line_of(*function)).contains(line);
+            let outside = |line: &u32| !functions.iter().any(|function| holds(function, line));
+            let excluded =
+                blamed.iter().any(outside) || probe.not.iter().any(|text| source.text.contains(text));
             let mut edits = Vec::new();
-            for function in functions {
+            for function in &functions {
                 let fine = |body: &Node| {
                     let inside = Edit {
                         start: body.start_byte() + 1,
                         end: body.start_byte() + 1,
                         text: String::new(),
                     };
-                    let blamed =
-                        without.iter().any(|(path, line)| *path == source.path && holds(&function, *line));
+                    let blamed = blamed.iter().any(|line| holds(function, line));
                     source.of(*body).starts_with('{')
                         && variants::fits(source, std::slice::from_ref(&inside))
                         && !(excluded || blamed || function.has_error())
@@ -61,7 +63,7 @@ impl Probes {
                 match function.child_by_field_name("body").filter(fine) {
                     Some(body) => probes.within(source, probe, body, &mut edits),
                     None => {
-                        probes.blind.push((source.path.clone(), line_of(function), end_line_of(function)));
+                        probes.blind.push((source.path.clone(), line_of(*function), end_line_of(*function)));
                     }
                 }
             }
@@ -195,6 +197,7 @@ mod tests {
         let blamed = probes.blamed(&[Diagnostic::error(Some(location), "no")]);
         assert_eq!(Probes::compose(&sources, &blamed).count(), 1);
     }
+
     /// The lines of each probe of a text, in order.
     fn places(path: &str, text: &str) -> Vec<Vec<u32>> {
         let grammars = Grammars::load(None).unwrap();

@@ -70,7 +70,7 @@ pub async fn scene<'a>(
     probing: Duration,
 ) -> Result<Scene<'a>> {
     let editable = Editable::new(ask.verifier)?;
-    let (baseline, prefix) = (ask.baseline, suite.dir.clone());
+    let (baseline, folder) = (ask.baseline, suite.folder());
     let synthetic = baseline.targets.iter().any(|id| id.starts_with("run (") || id.starts_with("build ("));
     let own = |ids: &BTreeSet<TestId>| -> Vec<String> {
         ids.iter().filter_map(|id| suite.own_id(id)).map(str::to_owned).collect()
@@ -81,9 +81,9 @@ pub async fn scene<'a>(
     let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
     let mut traces = warm::traces(&said);
-    for trace in traces.iter_mut().filter(|_| !prefix.is_empty()) {
+    for trace in traces.iter_mut().filter(|_| !folder.is_empty()) {
         let lines = std::mem::take(&mut trace.lines).into_iter();
-        trace.lines = lines.map(|(file, lines)| (format!("{prefix}/{file}"), lines)).collect();
+        trace.lines = lines.map(|(file, lines)| (format!("{folder}{file}"), lines)).collect();
     }
     let mut blind = Vec::new();
     if traces.is_empty() && !synthetic {

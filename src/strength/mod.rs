@@ -290,7 +290,7 @@ pub async fn coverage(question: &Question<'_>, tests: &BTreeSet<TestId>) -> Resu
 
 /// A path relative to a suite's folder as one of the repository.
 fn in_tree(suite: &Suite, file: &str) -> String {
-    if suite.dir.is_empty() { file.to_owned() } else { format!("{}/{file}", suite.dir) }
+    format!("{}{file}", suite.folder())
 }
 
 fn uncovered(code: &Lines, covered: &Lines) -> Vec<Place> {

@@ -103,7 +103,7 @@ impl Trial<'_> {
 
     /// Tries all in warm processes. Those that live are left to be tried again.
     async fn warm(&self, suite: &Suite, mutations: &[Mutation]) -> Result<BTreeMap<usize, Fate>> {
-        let prefix = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
+        let prefix = suite.folder();
         let targets: Vec<String> =
             self.required.iter().filter_map(|id| suite.own_id(id)).map(str::to_owned).collect();
         let own = |mutation: &'_ Mutation| mutation.path.as_str().strip_prefix(&prefix).map(str::to_owned);

@@ -504,6 +504,11 @@ impl Suite {
         Invocation { argv, dir, env, seconds: self.profile.test.seconds, limits: self.profile.limits, reads }
     }
 
+    /// What the paths of files in its folder begin with.
+    pub fn folder(&self) -> String {
+        if self.dir.is_empty() { String::new() } else { format!("{}/", self.dir) }
+    }
+
     /// What ids of this suite begin with.
     pub fn prefix(&self) -> String {
         if self.dir.is_empty() { String::new() } else { format!("{}:", self.dir) }

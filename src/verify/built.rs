@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use regex::Regex;
 
 use super::Verifier;
-use super::observe::{JUDGED, Phase, blank, note};
+use super::observe::{Phase, blank, note};
 use crate::diagnostic::Severity;
 use crate::patch::Patch;
 use crate::process::Finished;
@@ -19,7 +19,7 @@ use crate::workspace::{Workspace, read_beneath};
 /// Bytes of what one test notes that are read.
 const NOTED: u64 = 1 << 20;
 
-/// Bytes of what the tests of one variant print that are read.
+/// Bytes of what the tests of one variant print that are read, and of a list of variants, which are few.
 const SAID: u64 = 64 << 10;
 
 /// A workspace in which a candidate was built.
@@ -133,7 +133,7 @@ impl Verifier {
         let script = variants_script(&lines, passed.is_some(), variable, values, patience);
         self.run_script(built, suite, &results, &script, patience.all).await?;
         let listed = |name: &str| -> BTreeSet<usize> {
-            let said = read_beneath(&results, name, JUDGED).unwrap_or_default();
+            let said = read_beneath(&results, name, SAID).unwrap_or_default();
             String::from_utf8_lossy(&said).lines().filter_map(|line| line.trim().parse().ok()).collect()
         };
         let (whole, late) = (listed("passed"), listed("late"));
@@ -176,9 +176,8 @@ impl Verifier {
             let note = results.join(name(at)).display().to_string();
             let _ = writeln!(script, "export {variable}={}", quoted([note.as_str()]));
             for line in lines {
-                let line = quoted([line.as_str()]);
-                let limits = "ulimit -t 10 && exec timeout -s KILL 20";
-                let _ = writeln!(script, "({limits} sh -c {line}) >/dev/null 2>&1 </dev/null");
+                let line = limited(&line, "-t 10", 20.0);
+                let _ = writeln!(script, "{line} >/dev/null 2>&1 </dev/null");
             }
         }
         self.run_script(built, suite, &results, &script, seconds).await?;
@@ -242,6 +241,11 @@ fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
+/// A command line in a subshell under a limit as `ulimit` takes it, and killed after so many seconds.
+fn limited(line: &str, limit: &str, wall: f64) -> String {
+    format!("(ulimit {limit} && exec timeout -s KILL {wall:.2} sh -c {})", quoted([line]))
+}
+
 /// How long variants may run, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -274,11 +278,8 @@ fn variants_script(
     let otherwise = if said { "{ now=$?; [ $status != 0 ] || status=$now; }" } else { "return $?" };
     let mut script = "one() {\nstatus=0\n".to_owned();
     for line in lines {
-        let _ = writeln!(
-            script,
-            "(ulimit -S -t {cpu} && exec timeout -s KILL {wall:.2} sh -c {}) 2>/dev/null </dev/null || {otherwise}",
-            quoted([line.as_str()])
-        );
+        let line = limited(line, &format!("-S -t {cpu}"), wall);
+        let _ = writeln!(script, "{line} 2>/dev/null </dev/null || {otherwise}");
     }
     let _ =
         writeln!(script, "return $status\n}}\neach() {{\nfor {variable} in \"$@\"; do\nexport {variable}");

@@ -22,7 +22,7 @@ use crate::workspace::{Workspace, read_beneath};
 const LOG: usize = 16 << 10;
 
 /// Bytes of a warm judge's answers that are read.
-pub(super) const JUDGED: u64 = 64 << 20;
+const JUDGED: u64 = 64 << 20;
 
 /// Diagnostics that a run keeps.
 const DIAGNOSTICS: usize = 50;

@@ -248,7 +248,7 @@ fn base_files(assignment: &Assignment<'_>) -> Result<Files> {
     let protected = verifier.protected()?;
     let mut files = Files::default();
     for path in assignment.base_paths()? {
-        let start = if suite.dir.is_empty() { String::new() } else { format!("{}/", suite.dir) };
+        let start = suite.folder();
         let Some(inside) = path.as_str().strip_prefix(&start) else {
             continue;
         };
@@ -289,7 +289,7 @@ fn varied(assignment: &Assignment<'_>, files: &Files, beacon: &str) -> Result<Va
     let done = javascript::vary(&sources, &order, beacon, &mut assignment.secret.draw());
     let mut changes = Patch::default();
     for (place, new) in &done.files {
-        let path = if suite.dir.is_empty() { place.clone() } else { format!("{}/{place}", suite.dir) };
+        let path = format!("{}{place}", suite.folder());
         changes.0.insert(RepoPath::new(&path)?, new.clone().map(File::plain));
     }
     workspace.apply(&changes)?;
