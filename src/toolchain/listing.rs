@@ -217,7 +217,10 @@ fn first_braces(pattern: &str) -> Option<(usize, usize, Vec<usize>)> {
 /// Folders in which no suite of the repository's own stands.
 fn is_skipped(name: &str) -> bool {
     name.starts_with('.')
-        || matches!(name, "node_modules" | "target" | "vendor" | "build" | "dist" | "venv" | "__pycache__")
+        || matches!(
+            name,
+            "node_modules" | "target" | "vendor" | "build" | "dist" | "venv" | "__pycache__" | "testdata"
+        )
 }
 
 /// `name` in `folder`; an empty folder is the root.

@@ -358,7 +358,7 @@ fn found(files: &[&str], focus: &str) -> Vec<String> {
 
 #[test]
 fn toolchains_are_found_at_the_focus_above_it_and_below() {
-    let cases: [(&[&str], &str, &[&str]); 11] = [
+    let cases: [(&[&str], &str, &[&str]); 12] = [
         (&["Cargo.toml", "a/Cargo.toml"], "", &[":cargo"]),
         (&["Cargo.toml", "a/Cargo.toml"], "a", &["a:cargo"]),
         (&["Cargo.toml", "docs/x.md"], "docs", &[":cargo"]),
@@ -369,6 +369,7 @@ fn toolchains_are_found_at_the_focus_above_it_and_below() {
         (&["Makefile", "server/go.mod"], "", &["server:go"]),
         (&["a/b/c/d/go.mod"], "", &[]),
         (&["node_modules/x/go.mod", "target/y/go.mod", ".hidden/go.mod", "vendor/z/go.mod"], "", &[]),
+        (&["go.mod", "testdata/Cargo.toml", "internal/testdata/x/package.json"], "", &[":go"]),
         (&["x.md"], "", &[]),
     ];
     for (files, focus, expected) in cases {
