@@ -14,6 +14,7 @@ The answer is a JSON object a line.
 import gc
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -31,6 +32,7 @@ MOST_TESTS = 20
 COMPARED_SECONDS = 5
 COMPARED_TESTS = 40
 MOST_COMPARED = 12
+STEADY_TESTS = 40
 SPARE_BYTES = 1 << 30
 
 
@@ -243,6 +245,8 @@ class Server:
             return self.traced(request["trace"])
         if "compare" in request:
             return self.compared(request["compare"], request["tests"])
+        if "weigh" in request:
+            return self.weighed(request["weigh"], request["targets"], request["guards"])
         self.files.of(request["file"])
 
         def work(writer):
@@ -290,6 +294,49 @@ class Server:
         except ValueError:
             return {"cpu": cpu, "told": {}}
 
+    def weighed(self, candidate, targets, guards):
+        """What else is known of a candidate that passes: whether it does so by an error of its own, and for how many of
+        the inputs that passing tests give the edited functions it still does what the base does."""
+        _, file, edits, _ = candidate
+        path, text, old, functions, _ = self.files.of(file)
+        run = lambda ids: [self.runner.run(self.items[test], None) for test in ids if test in self.items]
+        spent = 0.0
+
+        def asked(work):
+            def quietly(writer):
+                silence()
+                bound(COMPARED_SECONDS, COMPARED_SECONDS)
+                write_all(writer, json.dumps(work()).encode())
+
+            nonlocal spent
+            said, _, cpu = in_fork(quietly, COMPARED_SECONDS)
+            spent += cpu
+            try:
+                return json.loads(said)
+            except ValueError:
+                return None
+
+        def errors(lines):
+            fits = lines is None or swap(self.files, file, edits)
+            return raised(path, lines, lambda: run(targets)) if fits else []
+
+        def steady():
+            changed = pairs(old, compile(edited(text, edits), path, "exec", dont_inherit=True)) or []
+            alive = [each for one, _ in changed for each in functions.get((one.co_name, one.co_firstlineno), [])[:1]]
+            known = regreen_compare.recorded([function.__code__ for function in alive], lambda: run(guards))
+            given = [(function, known[function.__code__]) for function in alive]
+            answers = lambda: [answer for function, inputs in given for answer in regreen_compare.outcomes(function, inputs)]
+            patched = lambda: answers() if swap(self.files, file, edits) else []
+            both = [(one, two) for one, two in zip(answers(), asked(patched) or []) if one is not None]
+            return [len(both), sum(one == two for one, two in both)]
+
+        # What raises on purpose may be right, and what comes upon no other error than the base does.
+        on_purpose = any("raise" in re.findall(r"\w+", new) for _, _, new in edits)
+        found = [] if on_purpose else asked(lambda: errors(new_lines(text, edits)))
+        if found and not set(found) <= set(asked(lambda: errors(None)) or []):
+            return {"astray": True, "cpu": spent}
+        return {"steady": asked(steady), "cpu": spent}
+
     def edited_function(self, candidates):
         """The live function that all candidates edit; fails when there is none."""
         found = set()
@@ -333,6 +380,40 @@ class Server:
         except ValueError:
             answer = {"passed": False, "lines": {}}
         return {"id": test, "cpu": cpu, **answer}
+
+
+def new_lines(text, edits):
+    """The lines that edits make, from 1."""
+    found, grown = set(), 0
+    for start, end, new in edits:
+        first = text[:start].count(b"\n") + grown + 1
+        found.update(range(first, first + new.count("\n") + 1))
+        grown += new.count("\n") - text[start:end].count(b"\n")
+    return found
+
+
+def raised(path, lines, run):
+    """What `run` says of names and attributes that it misses in a file, in certain lines of it or anywhere."""
+    found = set()
+
+    def local(frame, event, argument):
+        if event == "exception" and issubclass(argument[0], (AttributeError, NameError)):
+            # Only where it is raised: further out the traceback is longer.
+            innermost = argument[2] is not None and argument[2].tb_next is None
+            if innermost and (lines is None or frame.f_lineno in lines):
+                found.add(str(argument[1])[:200])
+        return local
+
+    def tracer(frame, event, _):
+        own = frame.f_code.co_filename == path and frame.f_code.co_name != "__getattr__"
+        return local if own else None
+
+    sys.settrace(tracer)
+    try:
+        run()
+    finally:
+        sys.settrace(None)
+    return sorted(found)
 
 
 def told(said, status, cpu):
@@ -448,6 +529,8 @@ class Judge:
         self.targets, self.guards = plan["targets"], plan["guards"]
         self.cpu, self.tried, self.plausible, self.first = 0.0, 0, 0, None
         self.passed, self.found, self.until = {}, [], None
+        # The same for all, whatever the order of the guards becomes.
+        self.steady = self.guards[:STEADY_TESTS]
         self.began = time.monotonic()
 
     def say(self, **record):
@@ -458,7 +541,7 @@ class Judge:
     def over(self):
         if self.cpu >= self.plan["cpu"] or time.monotonic() - self.began >= self.plan["wall"]:
             return True
-        after = self.first is not None and self.tried >= self.first + self.plan["after"]
+        after = self.first is not None and self.tried >= self.first + max(self.plan["after"], self.first // 2)
         return after or self.plausible >= self.plan["enough"]
 
     def run(self):
@@ -535,11 +618,25 @@ class Judge:
         if answer["how"] == "timeout":
             late.append(candidate)
             self.passed[candidate[0]] = passed
+        weight = self.weight(candidate, worker) if answer["how"] == "passed" and not cold else {}
+        if weight.get("astray"):
+            answer["how"] = "failed"
         if answer["how"] == "passed":
             self.plausible += 1
             self.found.append(candidate)
             self.first = self.tried if self.first is None else self.first
-        self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4))
+        known = {"steady": weight["steady"]} if weight.get("steady") else {}
+        self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4), **known)
+
+    def weight(self, candidate, worker):
+        """What else speaks for a candidate or against it, where that can be told."""
+        left = self.plan["wall"] - (time.monotonic() - self.began)
+        tests = {"targets": self.targets[:MOST_TESTS], "guards": self.steady}
+        if left < 4 * COMPARED_SECONDS or not self.pool.send(worker, {"weigh": candidate, **tests}):
+            return {}
+        answer = self.pool.receive(worker) or {}
+        self.cpu += answer.get("cpu", 0.0)
+        return answer
 
     def guarded(self, candidate, cold, worker):
         request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])

@@ -62,6 +62,8 @@ pub enum Role {
     Constant,
     /// What ends a function with a value.
     Return,
+    /// What ends a function with an error that is caught elsewhere.
+    Throw,
     /// What has a condition.
     If,
     /// A loop.

@@ -37,6 +37,13 @@ static OVERFLOW: LazyLock<Regex> = LazyLock::new(|| {
         .expect("the pattern is a literal")
 });
 
+static NOT_RAISED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(
+        "(?i)did not raise|not raised|did not throw|missing expected (exception|rejection)|to be thrown",
+    )
+    .expect("the pattern is a literal")
+});
+
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z_]\w{1,60}").expect("the pattern is a literal"));
 
@@ -82,6 +89,10 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
     let overflow = texts.iter().any(|text| OVERFLOW.is_match(text));
     let mut hints = Hints { absent, overflow, ..Hints::default() };
     for line in texts.iter().flat_map(|text| text.lines()).filter(|line| line.len() < 400) {
+        if NOT_RAISED.is_match(line) {
+            let types = words(line).filter(|word| word.ends_with("Error") || word.ends_with("Exception"));
+            hints.missing.extend(types.filter(|word| word != "AssertionError"));
+        }
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());
         }

@@ -56,6 +56,9 @@ const BEAM: usize = 4;
 const SLOW_BEAM: usize = 2;
 const SECOND: usize = 300;
 
+/// Quarters of the known behaviour that a plausible candidate is taken to change, where nothing is known.
+const UNKNOWN: usize = 1;
+
 /// The kind of what was edited twice.
 const PAIR: &str = "pair";
 
@@ -66,8 +69,20 @@ pub struct Plausible {
     pub patch: Patch,
     /// What was done, on one line.
     pub what: String,
-    /// What it is worth, best first.
-    order: (Reverse<usize>, bool, usize),
+    order: Order,
+}
+
+/// What a plausible candidate is worth, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    /// Quarters of what passing tests ask of the edited functions that it does otherwise than the base.
+    changed: usize,
+    /// How many plausible ones behave alike.
+    agree: Reverse<usize>,
+    /// Whether it deletes.
+    deletes: bool,
+    /// Its rank in its round.
+    n: usize,
 }
 
 /// A candidate that is tried: a text for one file.
@@ -398,6 +413,7 @@ impl Logic {
             if judged.how == How::Passed {
                 self.first_at(offset + judged.at);
                 self.keep(scene, trial, judged.n);
+                self.weigh(judged);
             }
         }
         for (n, mut trial) in round.into_iter().enumerate() {
@@ -419,15 +435,29 @@ impl Logic {
     /// Notes how many plausible candidates behave like one of them: those that most agree with come first.
     fn agree(&mut self, judged: &Judged) {
         let all = self.plausible.len();
-        let Some(plausible) = self.plausible.iter_mut().find(|known| known.order.2 == judged.n) else {
+        let Some(plausible) = self.plausible.iter_mut().find(|known| known.order.n == judged.n) else {
             return;
         };
-        plausible.order.0 = Reverse(judged.agree);
+        plausible.order.agree = Reverse(judged.agree);
         let _ = write!(plausible.what, " ({} of {all} plausible edits behave alike", judged.agree);
         if let Some(input) = &judged.parts {
             let _ = write!(plausible.what, ", others not on {}", text::one_line(&text::clip(input, 160)));
         }
         plausible.what.push(')');
+    }
+
+    /// Notes for how much of what passing tests ask a plausible candidate does what the base does: a fix changes little of
+    /// that (Xiong et al., 2018).
+    fn weigh(&mut self, judged: &Judged) {
+        let plausible = self.plausible.iter_mut().find(|known| known.order.n == judged.n);
+        if let (Some(plausible), Some((all @ 1.., same))) = (plausible, judged.steady) {
+            plausible.order.changed = all.saturating_sub(same).saturating_mul(4).div_ceil(all);
+            let _ = write!(
+                plausible.what,
+                " (does as before for {same} of {} of passing tests)",
+                count(all, "input")
+            );
+        }
     }
 
     /// Notes when the first plausible candidate was found.
@@ -446,7 +476,8 @@ impl Logic {
         let patch = Patch([(trial.path.clone(), Some(file))].into());
         let deletes = matches!(trial.kind, "delete" | "wrap-in-if" | "jump" | "guard");
         let what = told(scene, trial);
-        self.plausible.push(Plausible { patch, what, order: (Reverse(0), deletes, n) });
+        let order = Order { changed: UNKNOWN, agree: Reverse(0), deletes, n };
+        self.plausible.push(Plausible { patch, what, order });
     }
 }
 

@@ -26,8 +26,12 @@ const TRACING: f64 = 30.0;
 /// CPU seconds after which a traced test is about to be cut short.
 const CUT: f64 = 0.5;
 
-/// Tests whose lines are looked at.
+/// Tests whose lines are looked at, and targets among them.
 const TRACED: usize = 400;
+const TRACED_TARGETS: usize = 100;
+
+/// Guards that candidates are tried with, the closest to the targets by name.
+const GUARDED: usize = 500;
 
 /// Files that get probes, guards that run with them, builds and seconds for that, and statements below which names say
 /// enough.
@@ -51,7 +55,8 @@ pub struct Scene<'a> {
     pub suspicions: Suspicions,
     /// Targets as the suite knows them, cheapest first.
     pub targets: Vec<String>,
-    /// Those that must go on passing.
+    /// Those that must go on passing: the closest by name, without those that are known to share no line with a target.
+    /// The verifier runs them all.
     pub guards: Vec<String>,
     /// CPU seconds of the longest of them, apart from those that were cut short.
     pub seconds: (f64, f64),
@@ -75,8 +80,9 @@ pub async fn scene<'a>(
     let own = |ids: &BTreeSet<TestId>| -> Vec<String> {
         ids.iter().filter_map(|id| suite.own_id(id)).map(str::to_owned).collect()
     };
-    let (targets, guards) = (own(&baseline.targets), own(&baseline.guards));
-    let some = targets.iter().chain(&guards).map(String::as_str).take(TRACED);
+    let (targets, mut guards) = (own(&baseline.targets), own(&baseline.guards));
+    closest_first(&mut guards, &targets);
+    let some = targets.iter().take(TRACED_TARGETS).chain(&guards).map(String::as_str).take(TRACED);
     let tests = if synthetic { Vec::new() } else { some.collect() };
     let plan = serde_json::to_string(&Plan::Trace { tests, wall: TRACING })?;
     let said = ask.verifier.warm_in(workspace, suite, &plan, 120).await?.unwrap_or_default();
@@ -85,12 +91,22 @@ pub async fn scene<'a>(
         let lines = std::mem::take(&mut trace.lines).into_iter();
         trace.lines = lines.map(|(file, lines)| (format!("{folder}{file}"), lines)).collect();
     }
+    // A guard that fails here was cut short, or fails for want of something: that says nothing of the fault.
+    let red: BTreeSet<&str> = targets.iter().map(String::as_str).collect();
+    for trace in traces.iter_mut().filter(|trace| !synthetic && trace.passed == Some(false)) {
+        trace.passed = red.contains(trace.id.as_str()).then_some(false);
+    }
     let mut blind = Vec::new();
     if traces.is_empty() && !synthetic {
         (traces, blind) = probed(grammars, ask, suite, &editable, probing.min(PROBING)).await?;
     }
     let path_of = |file: &str| RepoPath::new(file).ok().filter(|path| editable.read(path).is_some());
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
+    if !suite.profile.warm.is_empty() && !suspicions.lines.is_empty() {
+        let apart = apart_from(&suspicions, &traces);
+        guards.retain(|guard| !apart.contains(guard.as_str()));
+    }
+    guards.truncate(GUARDED);
     let sources = sources(grammars, ask, &editable, &suspicions, &blind)?;
     // Where one run of everything is all that can be had, names tell its parts apart.
     let one = suite.profile.warm.is_empty() && suite.profile.test.select.is_empty();
@@ -151,17 +167,34 @@ async fn probed(
     Ok((Vec::new(), Vec::new()))
 }
 
+/// Sorts tests by how much of its name each has in common with a target.
+fn closest_first<Id: AsRef<str>>(tests: &mut [Id], targets: &[Id]) {
+    let common = |a: &str, b: &str| a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    tests.sort_by_cached_key(|test| {
+        let shared = |target: &Id| common(test.as_ref(), target.as_ref());
+        Reverse(targets.iter().take(GUARDS).map(shared).max())
+    });
+}
+
+/// The passing tests that run no line of the product which a failing one runs.
+fn apart_from<'t>(ran: &Suspicions, traces: &'t [Traced]) -> BTreeSet<&'t str> {
+    let shares = |test: &Traced| {
+        test.lines.iter().any(|(file, lines)| {
+            let ran = RepoPath::new(file).ok().and_then(|path| ran.lines.get(&path));
+            ran.is_some_and(|ran| lines.iter().any(|line| ran.contains_key(line)))
+        })
+    };
+    let passing = traces.iter().filter(|test| test.passed == Some(true));
+    passing.filter(|test| !shares(test)).map(|test| test.id.as_str()).collect()
+}
+
 /// The targets and the guards closest to them by name that can run apart, without those whose parts are there too.
 fn apart(ask: &Ask<'_>, suite: &Suite) -> Vec<TestId> {
     let own = |ids: &'_ BTreeSet<TestId>| -> Vec<TestId> {
         ids.iter().filter(|id| suite.own_id(id).is_some()).cloned().collect()
     };
     let (mut all, mut guards) = (own(&ask.baseline.targets), own(&ask.baseline.guards));
-    let alike = |id: &TestId| {
-        let shared = |other: &TestId| id.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
-        Reverse(all.iter().take(GUARDS).map(shared).max())
-    };
-    guards.sort_by_cached_key(alike);
+    closest_first(&mut guards, &all);
     let some = if suite.profile.test.select.is_empty() { 1 } else { GUARDS };
     all.truncate(some);
     all.extend(guards.into_iter().take(some - 1));
@@ -217,7 +250,7 @@ fn sorted(
     };
     let cost: BTreeMap<&str, f64> = traces.iter().map(|trace| (trace.id.as_str(), trace.seconds)).collect();
     let by_cost = |a: &String, b: &String| {
-        let of = |id: &String| cost.get(id.as_str()).copied().unwrap_or(0.0);
+        let of = |id: &String| cost.get(id.as_str()).copied().unwrap_or(f64::MAX);
         of(a).total_cmp(&of(b)).then_with(|| a.cmp(b))
     };
     targets.sort_by(by_cost);
@@ -285,4 +318,34 @@ pub fn suspects(scene: &Scene) -> Vec<Suspect> {
         })
     };
     scene.suspicions.ranked().into_iter().filter_map(suspect).take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_run_nothing_of_what_failing_ones_run_are_apart_and_close_ones_come_first() {
+        let trace = |id: &str, passed, file: &str, lines: &[u32]| Traced {
+            id: id.to_owned(),
+            passed,
+            lines: [(file.to_owned(), lines.iter().copied().collect())].into(),
+            seconds: 0.0,
+        };
+        let traces = [
+            trace("red", Some(false), "a.py", &[1, 2]),
+            trace("near", Some(true), "a.py", &[2, 3]),
+            trace("far", Some(true), "a.py", &[3]),
+            trace("other file", Some(true), "b.py", &[1]),
+            trace("cut", None, "a.py", &[3]),
+            trace("helper", Some(true), "test_a.py", &[1]),
+            trace("red too", Some(false), "test_a.py", &[1]),
+        ];
+        let product = |file: &str| RepoPath::new(file).ok().filter(|_| !file.starts_with("test"));
+        let found = locate::by_spectrum(&traces, &product);
+        assert_eq!(apart_from(&found, &traces), ["far", "helper", "other file"].into());
+        let mut tests = ["a::x", "b::y", "b::red_1", "c"];
+        closest_first(&mut tests, &["b::red_2"]);
+        assert_eq!(tests, ["b::red_1", "b::y", "a::x", "c"]);
+    }
 }

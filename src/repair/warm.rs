@@ -57,7 +57,7 @@ pub struct Round<'a> {
 pub struct Traced {
     /// The test, as the suite knows it.
     pub id: String,
-    /// Whether it passed; `None` when there is no such test.
+    /// Whether it passed; `None` when there is no such test, or when that says nothing.
     pub passed: Option<bool>,
     /// Lines by file, relative to the suite's folder.
     pub lines: BTreeMap<String, BTreeSet<u32>>,
@@ -100,6 +100,10 @@ pub struct Judged {
     /// Of a plausible one: how many of them behave alike, itself included; 0 when that is not known.
     #[serde(default)]
     pub agree: usize,
+    /// Of a plausible one: inputs that passing tests give the edited functions, and those of them for which it does what
+    /// the base does.
+    #[serde(default)]
+    pub steady: Option<(usize, usize)>,
     /// An input on which others do something else.
     #[serde(default)]
     pub parts: Option<String>,

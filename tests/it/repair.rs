@@ -54,8 +54,8 @@ fn host() -> Host {
 }
 
 /// Asks the proposer, as often as it has something to say, about a repository; returns how often it was asked,
-/// and the verdict on its last candidate or its words.
-async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>) {
+/// what it said of its last candidate, and the verdict on that or the words with which it gave up.
+async fn repair(task: Task, repository: &Path) -> (u32, String, Result<Verdict, String>) {
     let folder = tempfile::tempdir().unwrap();
     let mut verifier = verifier(task, repository, folder.path());
     let say = |_: &str| {};
@@ -82,13 +82,13 @@ async fn repair(task: Task, repository: &Path) -> (u32, Result<Verdict, String>)
                 match verdict {
                     Verdict::Red(red) => failure = red,
                     Verdict::Green(_) | Verdict::Rejected { .. } | Verdict::Inconclusive { .. } => {
-                        return (attempt, Ok(verdict));
+                        return (attempt, transcript, Ok(verdict));
                     }
                 }
             }
             Proposal::Nothing { reason, permanent, .. } => {
                 assert!(permanent);
-                return (attempt, Err(reason));
+                return (attempt, String::new(), Err(reason));
             }
             Proposal::Reply { text, .. } => panic!("{text}"),
         }
@@ -118,7 +118,7 @@ fn installed(programs: &[&str]) -> bool {
 async fn check(name: &str) {
     let (task, repository) = fixture(name);
     let targets = task.fail_to_pass.clone();
-    match repair(task, &repository).await.1 {
+    match repair(task, &repository).await.2 {
         Ok(Verdict::Green(evidence)) => {
             let fixed: BTreeSet<_> = evidence.fixed;
             assert!(targets.is_subset(&fixed), "{fixed:?}");
@@ -158,7 +158,7 @@ async fn repair_files(files: &[(&str, &str)]) -> Result<u32, String> {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), files);
     let task = Task { regreen: 1, ..Task::default() };
-    let (attempts, outcome) = repair(task, folder.path()).await;
+    let (attempts, _, outcome) = repair(task, folder.path()).await;
     outcome.map(|verdict| {
         assert!(matches!(verdict, Verdict::Green(_)), "{verdict:?}");
         attempts
@@ -246,6 +246,37 @@ async fn a_comparison_that_is_off_by_one_is_mended_in_warm_unittest_processes() 
 async fn a_function_that_is_mistaken_for_its_sibling_is_mended_in_warm_pytest_processes() {
     if installed(&["python3", "pytest"]) {
         check("py-pytest-ini").await;
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_keeps_what_is_known_comes_first_and_one_that_errs_is_none() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let code = "import math\n\n\ndef sort(code):\n    if code == 3:\n        return 'bad'.strip()\n    return 'good'\n\n\n\
+        def area(side):\n    return math.pow(side, 3)\n";
+    let test = "from small import area, sort\n\n\ndef test_bad():\n    assert sort(4) == 'bad'\n\n\n\
+        def test_some():\n    assert sort(1) in ('good', 'bad')\n\n\n\
+        def test_area():\n    try:\n        assert area(3) == 9\n    except AttributeError:\n        pass\n";
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        [("small.py", code), ("tests/test_small.py", test), ("pytest.ini", "[pytest]\npythonpath = .\n")];
+    for (target, known, mended, wanted, unwanted) in [
+        ("test_bad", "pow(side, 3)", "pow(side, 2)", "code >= 3", None),
+        ("test_area", "code == 3", "code >= 3", "pow(side, 2)", Some("math.strip")),
+    ] {
+        let code = code.replace(known, mended);
+        let folder = folder.path().join(target);
+        std::fs::create_dir(&folder).unwrap();
+        write(&folder, &[("small.py", &code), files[1], files[2]]);
+        let task = Task { regreen: 1, ..Task::default() };
+        let (_, transcript, outcome) = repair(task, &folder).await;
+        assert!(matches!(outcome, Ok(Verdict::Green(_))), "{outcome:?}");
+        let first = transcript.lines().next().unwrap();
+        assert!(first.contains(wanted), "{transcript}");
+        assert_eq!(first.contains("does as before for 1 of 1 input"), unwanted.is_none(), "{transcript}");
+        assert!(unwanted.is_none_or(|unwanted| !transcript.contains(unwanted)), "{transcript}");
     }
 }
 

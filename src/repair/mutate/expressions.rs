@@ -5,9 +5,13 @@ use tree_sitter::Node;
 use super::scope::{self, Scope, is_comparison, is_condition, is_logic, is_value, is_variable};
 use super::{Edit, Maker};
 use crate::repair::grammar::Role;
+use crate::text;
 
 /// Names that are tried where a text has room for one.
 const FEW: usize = 8;
+
+/// Bytes under a condition that are looked at for names.
+const NEAR: usize = 2000;
 
 impl Maker<'_> {
     /// Edits of all expressions of a function; of a whole file, of those outside of functions.
@@ -208,6 +212,7 @@ impl Maker<'_> {
         }
         self.negate(node, 1.0);
         let own = self.source.of(node).to_owned();
+        self.explicit(node, &own);
         let (and, or) = (&self.grammar.and, &self.grammar.or);
         let mixed = is_logic(self.source, node);
         let whole = if mixed { format!("({own})") } else { own.clone() };
@@ -223,11 +228,61 @@ impl Maker<'_> {
             self.replace("narrow-copied", node, join(or, &whole, &other), 0.7);
             self.replace("narrow-copied", node, join(and, &whole, &other), 0.7);
         }
-        for (condition, weight) in self.conditions(scope, &own) {
+        for other in self.likewise(node) {
+            for other in [self.grammar.not.replacen("{}", &other, 1), other] {
+                self.replace("narrow-field", node, join(or, &whole, &other), 1.0);
+                self.replace("narrow-field", node, join(and, &whole, &other), 1.0);
+            }
+        }
+        // What is needed under the condition is what it may have to ask of.
+        let mut holder = node.parent();
+        while let Some(wrapper) = holder.filter(|parent| self.grammar.is(*parent, Role::Wrapper)) {
+            holder = wrapper.parent();
+        }
+        let under = holder.and_then(|holder| holder.child_by_field_name("consequence"));
+        let under = text::clip(under.map_or("", |under| self.source.of(under)), NEAR);
+        for (condition, weight) in self.conditions(scope, &format!("{own} {under}")) {
+            let asks = self.asks_absence(&condition);
+            let twice = |absent| if asks == Some(absent) { 2.0 * weight } else { weight };
             // In front, so that it also guards what the condition does.
-            self.replace("widen", node, join(or, &condition, &own), weight);
-            self.replace("narrow", node, join(and, &condition, &whole), weight);
+            self.replace("widen", node, join(or, &condition, &own), twice(true));
+            self.replace("narrow", node, join(and, &condition, &whole), twice(false));
             self.replace("condition", node, condition, weight);
+        }
+    }
+
+    /// Whether a condition asks if something is not there, or if it is; nothing where it asks something else.
+    pub fn asks_absence(&self, condition: &str) -> Option<bool> {
+        let absent = self.grammar.texts.absent.iter().any(|word| words(condition).any(|other| other == word));
+        absent.then(|| !(condition.contains("not ") || condition.contains("!=")))
+    }
+
+    /// Other fields of the first object that a condition asks of.
+    fn likewise(&self, condition: Node) -> Vec<String> {
+        let mut first = None;
+        super::visit(condition, &mut |node| {
+            let called = node.parent().is_some_and(|parent| self.grammar.is(parent, Role::Call));
+            if first.is_none() && !called && self.grammar.is(node, Role::Attribute) {
+                let last = u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0);
+                first = node.named_child(last).map(|name| (node.start_byte()..name.start_byte(), name));
+            }
+            first.is_none()
+        });
+        let Some((object, name)) = first else { return Vec::new() };
+        let (object, own) = (self.source.text.get(object).unwrap_or_default(), self.source.of(name));
+        let others = self.fields.iter().filter(|(field, called)| !called && field != own);
+        others.take(FEW).map(|(field, _)| format!("{object}{field}")).collect()
+    }
+
+    /// Asks something definite of a value that stands as a condition.
+    fn explicit(&mut self, node: Node, own: &str) {
+        let negated = || Some(node).filter(|node| self.grammar.is(*node, Role::Not))?.named_child(0);
+        let value = negated().map_or(own, |value| self.source.of(value));
+        if own.len() <= 60 && super::is_atom(value) && !self.grammar.is(node, Role::Constant) {
+            let templates: Vec<String> = self.grammar.texts.conditions.clone();
+            for template in templates.iter().filter(|template| template.contains(' ')) {
+                self.replace("explicit", node, template.replace("{x}", value), 1.0);
+            }
         }
     }
 
@@ -339,11 +394,14 @@ impl Maker<'_> {
             }
         }
         if self.grammar.is(node, Role::String) {
+            let quote = own.chars().last().filter(|quote| "\"'`".contains(*quote)).unwrap_or('"');
+            if let Some(open) = own.strip_suffix(quote).filter(|open| !open.is_empty()) {
+                self.replace("string", node, format!("{open} {quote}"), 0.4);
+            }
             let others: Vec<String> = self.strings.clone();
             for other in others {
                 self.replace("string", node, other, 1.0);
             }
-            let quote = own.chars().last().filter(|quote| "\"'`".contains(*quote)).unwrap_or('"');
             self.replace("string", node, format!("{quote}{quote}"), 0.7);
             self.replace("string", node, format!("{quote} {quote}"), 0.5);
             for shorter in shortened(&own) {
@@ -543,6 +601,9 @@ impl Maker<'_> {
                 || wrapper.matches("{}").count() > 1;
             let inner = if tight && !super::is_atom(&own) { format!("({own})") } else { own.clone() };
             self.express("wrap", node, &wrapper.replace("{}", &inner), 1.0);
+        }
+        for function in self.wrapping.clone() {
+            self.replace("wrap-own", node, format!("{function}({own})"), 1.0);
         }
         if numeric
             || parent

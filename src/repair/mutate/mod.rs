@@ -74,6 +74,8 @@ pub struct Hints {
     pub numbers: Vec<String>,
     /// Texts that stand there.
     pub strings: Vec<String>,
+    /// Types of errors that were expected and did not come.
+    pub missing: BTreeSet<String>,
     /// Whether a failure says that something was not there.
     pub absent: bool,
     /// Whether a failure says that a number was too large for its type.
@@ -145,14 +147,17 @@ impl<'a> Source<'a> {
             hints,
             fields: scope::fields(self),
             functions: scope::functions(self),
+            wrapping: scope::wrapping(self),
             strings: scope::strings(self),
             conditions: scope::conditions(self),
-            exits: scope::exits(self),
+            exits: scope::exits(self, Role::Return),
+            throws: scope::exits(self, Role::Throw),
             statements: scope::copyable(self, self.tree.root_node()),
             neighbours: scope::neighbours(self),
             locals: Locals::default(),
             ranks: HashMap::new(),
             made: Vec::new(),
+            least: 0.0,
         };
         let others = Locals::others(self);
         for function in scope::scopes(self) {
@@ -167,11 +172,7 @@ impl<'a> Source<'a> {
         }
         let mut made = maker.made;
         made.extend(everywhere(&made, priors));
-        let order = |a: &Mutant, b: &Mutant| {
-            b.score.total_cmp(&a.score).then_with(|| a.kind.cmp(b.kind)).then_with(|| a.edits.cmp(&b.edits))
-        };
-        made.sort_by(order);
-        made.truncate(MOST);
+        keep_best(&mut made);
         made
     }
 
@@ -404,6 +405,15 @@ fn everywhere(made: &[Mutant], priors: &Priors) -> Vec<Mutant> {
     combined
 }
 
+/// Keeps the best of mutants, best first.
+fn keep_best(made: &mut Vec<Mutant>) {
+    let order = |a: &Mutant, b: &Mutant| {
+        b.score.total_cmp(&a.score).then_with(|| a.kind.cmp(b.kind)).then_with(|| a.edits.cmp(&b.edits))
+    };
+    made.sort_by(order);
+    made.truncate(MOST);
+}
+
 /// Makes the mutants of one file.
 struct Maker<'a> {
     source: &'a Source<'a>,
@@ -415,12 +425,15 @@ struct Maker<'a> {
     fields: Vec<(String, bool)>,
     /// Functions that the file defines or calls, with how many arguments they take.
     functions: Vec<(String, usize)>,
+    /// What the file calls with one argument.
+    wrapping: Vec<String>,
     /// Texts in the file.
     strings: Vec<String>,
     /// Conditions in the file.
     conditions: Vec<String>,
-    /// Ends of functions in the file.
+    /// Ends of functions in the file, and errors with which some end.
     exits: Vec<String>,
+    throws: Vec<String>,
     /// Statements in the file that may be copied.
     statements: Vec<Copyable>,
     /// Statements in the file that follow each other.
@@ -430,6 +443,8 @@ struct Maker<'a> {
     /// How many edits of a kind a place has so far: the later ones are less likely.
     ranks: HashMap<(&'static str, usize, usize), f64>,
     made: Vec<Mutant>,
+    /// A score below which there are enough others.
+    least: f64,
 }
 
 impl Maker<'_> {
@@ -444,7 +459,7 @@ impl Maker<'_> {
         let tests = &self.source.tests;
         let touches =
             edits.iter().any(|edit| tests.iter().any(|test| edit.start < test.end && test.start < edit.end));
-        if touches || suspicion <= 0.0 || weight <= 0.0 || self.made.len() >= 8 * MOST {
+        if touches || suspicion <= 0.0 || weight <= 0.0 {
             return;
         }
         if edits.iter().any(|edit| self.locals.hide(&edit.text, edit.start)) {
@@ -453,8 +468,15 @@ impl Maker<'_> {
         let rank = self.ranks.entry((kind, node.start_byte(), node.end_byte())).or_insert(0.0);
         let score = suspicion * prior * weight / (1.0 + 0.25 * *rank);
         *rank += 1.0;
+        if score < self.least {
+            return;
+        }
         edits.sort();
         self.made.push(Mutant { path: self.source.path.clone(), edits, kind, line, score });
+        if self.made.len() >= 4 * MOST {
+            keep_best(&mut self.made);
+            self.least = self.made.last().map_or(0.0, |last| last.score);
+        }
     }
 
     /// Replaces a node.

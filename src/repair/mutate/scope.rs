@@ -14,6 +14,9 @@ use crate::repair::grammar::Role;
 /// Names of a scope that edits use.
 const NAMES: usize = 16;
 
+/// Functions that may be called with what stands there.
+const WRAPPING: usize = 12;
+
 /// Longest expression that is used elsewhere.
 const LONGEST: usize = 80;
 
@@ -379,12 +382,12 @@ pub fn documents(source: &Source, statement: Node) -> bool {
         && statement.named_child(0).is_some_and(|child| source.grammar.is(child, Role::String))
 }
 
-/// Ends of functions that stand in a file, with their values.
-pub fn exits(source: &Source) -> Vec<String> {
+/// Ends of functions that stand in a file, with their values or errors.
+pub fn exits(source: &Source, role: Role) -> Vec<String> {
     let mut found = Vec::new();
     visit(source.tree.root_node(), &mut |node| {
         let text = source.of(node).trim_end_matches(';');
-        if source.grammar.is(node, Role::Return) && text.len() <= LONGEST && !text.contains('\n') {
+        if source.grammar.is(node, role) && text.len() <= LONGEST && !text.contains('\n') {
             keep(&mut found, text);
         }
         true
@@ -485,6 +488,32 @@ pub fn functions(source: &Source) -> Vec<(String, usize)> {
         true
     });
     found
+}
+
+/// Functions and own methods that a file calls with one argument, the most used ones.
+pub fn wrapping(source: &Source) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    visit(source.tree.root_node(), &mut |node| {
+        let called = || {
+            let arguments = node.child_by_field_name("arguments")?;
+            let callee = node.child_by_field_name("function")?;
+            (arguments.named_child_count() == 1).then(|| source.of(callee))
+        };
+        // A name, or a method of one's own.
+        let named = |text: &&str| {
+            let name = text.strip_prefix("self.").or_else(|| text.strip_prefix("this.")).unwrap_or(text);
+            !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        };
+        if source.grammar.is(node, Role::Call)
+            && let Some(name) = called().filter(named)
+        {
+            *counts.entry(name).or_default() += 1;
+        }
+        true
+    });
+    let mut found: Vec<(&str, usize)> = counts.into_iter().collect();
+    found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    found.into_iter().take(WRAPPING).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// String literals of a file.

@@ -10,6 +10,10 @@ use crate::repair::grammar::Role;
 /// Statements that are copied from elsewhere in a function.
 const COPIES: usize = 30;
 
+/// Errors that are raised under a condition, and how much likelier that is where a failure misses one.
+const THROWS: usize = 4;
+const MISSING: f64 = 3.0;
+
 /// How much likelier a copied statement is to be missing after one that it follows elsewhere, and before one that it
 /// precedes elsewhere.
 const NEXT_TO: f64 = 3.0;
@@ -96,13 +100,19 @@ impl Maker<'_> {
         };
         let compound = !self.grammar.is(node, Role::Simple);
         self.push("delete", node, vec![Edit { start, end, text }], if compound { 0.5 } else { 1.0 });
-        if self.grammar.is(node, Role::If)
-            && let Some(body) = node.child_by_field_name("consequence")
-        {
+        // What holds a block leaves it behind.
+        if let Some(body) = self.list_of(node) {
             let inner = self.body_text(body, self.indentation(node));
             let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: inner.trim().to_owned() };
             self.push("delete", node, vec![edit], 0.6);
         }
+    }
+
+    /// The block of a compound statement.
+    fn list_of<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
+        let body = node.child_by_field_name("body").or_else(|| node.child_by_field_name("consequence"))?;
+        let list = body.named_child(0).filter(|child| self.grammar.is(*child, Role::Block)).unwrap_or(body);
+        self.grammar.is(list, Role::Block).then_some(list)
     }
 
     /// The statements of a block, indented as `indentation` says.
@@ -191,11 +201,7 @@ impl Maker<'_> {
 
     /// The last statement in the block of a compound statement.
     fn last_within<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
-        let mut body =
-            node.child_by_field_name("body").or_else(|| node.child_by_field_name("consequence"))?;
-        if let Some(list) = body.named_child(0).filter(|child| self.grammar.is(*child, Role::Block)) {
-            body = list;
-        }
+        let body = self.list_of(node)?;
         let last = u32::try_from(body.named_child_count().checked_sub(1)?).ok()?;
         body.named_child(last).filter(|last| self.stands_alone(*last))
     }
@@ -211,11 +217,21 @@ impl Maker<'_> {
             && self.is_first(block, node);
         let looping = holder.is_some_and(|parent| self.grammar.is(parent, Role::Loop));
         let copied: Vec<(String, f64)> = scope.conditions.iter().map(|text| (text.clone(), 1.5)).collect();
-        let conditions: Vec<(String, f64)> =
+        let mut conditions: Vec<(String, f64)> =
             copied.into_iter().chain(self.conditions(scope, self.source.of(node))).collect();
+        if let Some(function) = holder.filter(|_| first) {
+            // Nothing but parameters has a value yet.
+            let head = self.source.text.get(function.start_byte()..node.start_byte()).unwrap_or_default();
+            let later = |name: &&String| !words(head).any(|word| word == name.as_str());
+            let later: Vec<&String> = scope.names.iter().filter(later).collect();
+            conditions.retain(|(text, _)| !words(text).any(|word| later.iter().any(|name| *name == word)));
+        }
         let returns = |value: &String| self.grammar.returns.replacen("{}", value, 1);
         let values: Vec<String> = self.values(scope).iter().map(returns).collect();
-        let exits: Vec<String> = self.exits.iter().take(4).cloned().chain(values).collect();
+        let throws = self.throws(scope);
+        let sought = throws.len();
+        let exits: Vec<String> =
+            throws.into_iter().chain(self.exits.iter().take(4).cloned()).chain(values).collect();
         let place = node.start_byte();
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
@@ -224,6 +240,7 @@ impl Maker<'_> {
                 for (at, exit) in exits.iter().enumerate().take(26) {
                     let text = self.guarded(condition, exit, &indentation);
                     let weight = weight / (1.0 + rank_of(rank) * 0.15) / (1.0 + rank_of(at) * 0.4);
+                    let weight = if at < sought { weight * MISSING } else { weight };
                     self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
                 }
             }
@@ -245,6 +262,17 @@ impl Maker<'_> {
                 );
             }
         }
+    }
+
+    /// Errors that the file raises elsewhere and whose absence a failure complains of; those that speak of names of the
+    /// scope first.
+    fn throws(&self, scope: &Scope) -> Vec<String> {
+        let missing = |text: &&String| words(text).any(|word| self.hints.missing.contains(word));
+        let mut found: Vec<&String> = self.throws.iter().filter(missing).collect();
+        let known =
+            |text: &str| words(text).filter(|word| scope.names.iter().any(|name| name == word)).count();
+        found.sort_by_key(|text| std::cmp::Reverse(known(text)));
+        found.into_iter().take(THROWS).cloned().collect()
     }
 
     /// A function ends early when what a statement has just given a name is special.
@@ -269,7 +297,12 @@ impl Maker<'_> {
         let mut given = vec![self.grammar.returns.replacen("{}", &name, 1)];
         given.extend(self.exits.iter().take(3).cloned());
         // What the function asks elsewhere, and ends with what there is so far.
-        let asked = self.asked(&name, node);
+        let mut asked = self.asked(&name, node);
+        // … or ends where something else is missing.
+        let missing =
+            self.grammar.texts.conditions.iter().filter(|text| self.asks_absence(text) == Some(true));
+        let others = scope.names.iter().take(8).filter(|other| **other != name);
+        asked.extend(missing.take(1).flat_map(|text| others.clone().map(|other| text.replace("{x}", other))));
         for (conditions, exits, most) in [(templates, &exits[..], 0.6), (asked, &given[..], 0.8)] {
             for (rank, condition) in conditions.iter().enumerate() {
                 for (at, exit) in exits.iter().enumerate() {

@@ -74,6 +74,57 @@ fn python_is_mutated_by_its_grammar() {
 }
 
 #[test]
+fn what_stands_elsewhere_in_the_file_is_used() {
+    let python = "def f(self, a, n):\n    if self.b(n):\n        g(a)\n    return a.c + \"x\"\n";
+    let cases = [("if self.b(n)", "if self.b(n) is not None"), ("a.c", "g(a.c)"), ("\"x\"", "\"x \"")];
+    check("a.py", python, &cases);
+    let negated = "def f(a):\n    if not g(a):\n        h(a)\n";
+    check("a.py", negated, &[("not g(a)", "g(a) is None")]);
+    let given = "def f(a):\n    b = g()\n    h(a)\n    return b\n";
+    check("a.py", given, &[("    h(a)\n", "    if a is None:\n        return b\n    h(a)\n")]);
+    let fields = "package a\n\nfunc f(a *A) {\n\tif a.b != nil {\n\t\treturn\n\t}\n\tg(a.c)\n}\n";
+    check("a.go", fields, &[("a.b != nil", "a.b != nil || a.c"), ("a.b != nil", "a.b != nil && !a.c")]);
+    let held = "def f(a):\n    try:\n        g(a)\n    except E:\n        pass\n";
+    check("a.py", held, &[("    try:\n        g(a)\n    except E:\n        pass\n", "    g(a)\n")]);
+    let held = "package a\n\nfunc f(a int) {\n\tif a < 1 {\n\t\tg(a)\n\t}\n}\n";
+    check("a.go", held, &[("\tif a < 1 {\n\t\tg(a)\n\t}\n", "\tg(a)\n")]);
+    // What stands under a condition is asked of first.
+    let under = "def f(a, b, c, d):\n    if d.e:\n        g(c)\n";
+    let texts = texts("a.py", under);
+    let at = |asked: &str| texts.iter().position(|text| text.contains(&format!("if {asked} and d.e:")));
+    assert!(at("c is not None") < at("a is not None"), "{:?}", at("c is not None"));
+}
+
+#[test]
+fn the_end_of_a_large_file_is_mutated_too() {
+    let mut text = (0..3000).fold(String::new(), |text, n| {
+        format!("{text}def f{n}(a, b, c):\n    if a < b and b < c:\n        return a + b * c\n    return f(a, b) - c\n\n\n")
+    });
+    text.push_str("def last(a):\n    return a < 1\n");
+    let (grammars, lines) = (Grammars::load(None).unwrap(), text.lines().count());
+    let grammar = grammars.of("a.py").unwrap();
+    let source = Source::new(RepoPath::new("a.py").unwrap(), text, grammar).unwrap();
+    let suspicion = |line: u32| if line as usize == lines { 0.9 } else { 0.4 };
+    let mutants = source.mutants(&suspicion, &grammars.priors, &Hints::default());
+    assert_eq!(mutants.first().map(|mutant| mutant.line as usize), Some(lines));
+    assert_eq!(mutants.len(), MOST);
+}
+
+#[test]
+fn an_error_that_a_failure_misses_is_raised() {
+    let python = "def f(a, n):\n    b = a[n:]\n    return b\n\n\ndef g(n):\n    if n < 1:\n        raise ValueError('n is small')\n";
+    let wanted =
+        python.replacen("    b = ", "    if n < 0:\n        raise ValueError('n is small')\n    b = ", 1);
+    let hints = Hints { missing: ["ValueError".to_owned()].into(), ..Hints::default() };
+    let at = |found: Vec<String>| found.iter().position(|text| *text == wanted);
+    let (missed, other) = (at(hinted("a.py", python, &hints)), at(texts("a.py", python)));
+    // What has no value yet is not asked of.
+    assert!(texts("a.py", python).iter().all(|text| !text.starts_with("def f(a, n):\n    if b")));
+    assert!(missed.is_some_and(|at| at < 150), "{missed:?}");
+    assert!(other.is_none_or(|other| other > 150), "{other:?}");
+}
+
+#[test]
 fn other_languages_are_mutated_by_theirs() {
     let javascript = "function f(a, b) {\n  if (a < b) {\n    return max(a, b);\n  }\n}\n";
     check(
