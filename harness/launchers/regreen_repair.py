@@ -190,6 +190,21 @@ def in_fork(work, wall):
     return said, status, usage.ru_utime + usage.ru_stime
 
 
+def asked(work, wall=COMPARED_SECONDS):
+    """What `work` gives in a fork that may take some CPU seconds, `None` when it fails; and the seconds it took."""
+
+    def quietly(writer):
+        silence()
+        bound(COMPARED_SECONDS, COMPARED_SECONDS)
+        write_all(writer, json.dumps(work()).encode())
+
+    said, _, cpu = in_fork(quietly, wall)
+    try:
+        return json.loads(said), cpu
+    except ValueError:
+        return None, cpu
+
+
 def kill(group):
     for target in (os.killpg, os.kill):
         try:
@@ -267,32 +282,22 @@ class Server:
     def compared(self, candidates, tests):
         """How the candidates that edit one function behave on inputs like those of the tests."""
 
-        def work(writer):
-            silence()
-            bound(COMPARED_SECONDS, COMPARED_SECONDS)
+        def work():
             place = self.edited_function(candidates)
             ids = [test for test in tests if test in self.items]
             run = lambda: [self.runner.run(self.items[test], None) for test in ids]
             arguments = regreen_compare.inputs(regreen_compare.recorded([place.__code__], run)[place.__code__])
             answers = {}
             for n, file, edits, _ in candidates:
-
-                def outcomes(writer, file=file, edits=edits):
-                    bound(COMPARED_SECONDS, COMPARED_SECONDS)
-                    if swap(self.files, file, edits):
-                        write_all(writer, json.dumps(regreen_compare.outcomes(place, arguments)).encode())
-
-                said, _, _ = in_fork(outcomes, COMPARED_SECONDS * 2)
-                answers[n] = json.loads(said)
-            write_all(writer, json.dumps(regreen_compare.alike(answers, arguments)).encode())
+                # What cannot be swapped fails, and all with it.
+                outcomes = lambda: swap(self.files, file, edits) and regreen_compare.outcomes(place, arguments) or None
+                answers[n], _ = asked(outcomes, COMPARED_SECONDS * 2)
+            return regreen_compare.alike(answers, arguments)
 
         for file in {file for _, file, _, _ in candidates}:
             self.files.of(file)
-        said, _, cpu = in_fork(work, COMPARED_SECONDS * 4)
-        try:
-            return {"cpu": cpu, "told": json.loads(said)}
-        except ValueError:
-            return {"cpu": cpu, "told": {}}
+        answer, cpu = asked(work, COMPARED_SECONDS * 4)
+        return {"cpu": cpu, "told": answer or {}}
 
     def weighed(self, candidate, targets, guards):
         """What else is known of a candidate that passes: whether it does so by an error of its own, and for how many of
@@ -300,21 +305,6 @@ class Server:
         _, file, edits, _ = candidate
         path, text, old, functions, _ = self.files.of(file)
         run = lambda ids: [self.runner.run(self.items[test], None) for test in ids if test in self.items]
-        spent = 0.0
-
-        def asked(work):
-            def quietly(writer):
-                silence()
-                bound(COMPARED_SECONDS, COMPARED_SECONDS)
-                write_all(writer, json.dumps(work()).encode())
-
-            nonlocal spent
-            said, _, cpu = in_fork(quietly, COMPARED_SECONDS)
-            spent += cpu
-            try:
-                return json.loads(said)
-            except ValueError:
-                return None
 
         def errors(lines):
             fits = lines is None or swap(self.files, file, edits)
@@ -326,16 +316,20 @@ class Server:
             known = regreen_compare.recorded([function.__code__ for function in alive], lambda: run(guards))
             given = [(function, known[function.__code__]) for function in alive]
             answers = lambda: [answer for function, inputs in given for answer in regreen_compare.outcomes(function, inputs)]
-            patched = lambda: answers() if swap(self.files, file, edits) else []
-            both = [(one, two) for one, two in zip(answers(), asked(patched) or []) if one is not None]
+            patched, _ = asked(lambda: answers() if swap(self.files, file, edits) else [])
+            both = [(one, two) for one, two in zip(answers(), patched or []) if one is not None]
             return [len(both), sum(one == two for one, two in both)]
 
         # What raises on purpose may be right, and what comes upon no other error than the base does.
         on_purpose = any("raise" in re.findall(r"\w+", new) for _, _, new in edits)
-        found = [] if on_purpose else asked(lambda: errors(new_lines(text, edits)))
-        if found and not set(found) <= set(asked(lambda: errors(None)) or []):
-            return {"astray": True, "cpu": spent}
-        return {"steady": asked(steady), "cpu": spent}
+        found, spent = ([], 0.0) if on_purpose else asked(lambda: errors(new_lines(text, edits)))
+        if found:
+            known, cpu = asked(lambda: errors(None))
+            spent += cpu
+            if not set(found) <= set(known or []):
+                return {"astray": True, "cpu": spent}
+        kept, cpu = asked(steady)
+        return {"steady": kept, "cpu": spent + cpu}
 
     def edited_function(self, candidates):
         """The live function that all candidates edit; fails when there is none."""

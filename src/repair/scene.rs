@@ -103,8 +103,8 @@ pub async fn scene<'a>(
     let path_of = |file: &str| RepoPath::new(file).ok().filter(|path| editable.read(path).is_some());
     let mut suspicions = locate::by_spectrum(&traces, &path_of);
     if !suite.profile.warm.is_empty() && !suspicions.lines.is_empty() {
-        let apart = apart_from(&suspicions, &traces);
-        guards.retain(|guard| !apart.contains(guard.as_str()));
+        let others = sharing_nothing(&suspicions, &traces);
+        guards.retain(|guard| !others.contains(guard.as_str()));
     }
     guards.truncate(GUARDED);
     let sources = sources(grammars, ask, &editable, &suspicions, &blind)?;
@@ -177,7 +177,7 @@ fn closest_first<Id: AsRef<str>>(tests: &mut [Id], targets: &[Id]) {
 }
 
 /// The passing tests that run no line of the product which a failing one runs.
-fn apart_from<'t>(ran: &Suspicions, traces: &'t [Traced]) -> BTreeSet<&'t str> {
+fn sharing_nothing<'t>(ran: &Suspicions, traces: &'t [Traced]) -> BTreeSet<&'t str> {
     let shares = |test: &Traced| {
         test.lines.iter().any(|(file, lines)| {
             let ran = RepoPath::new(file).ok().and_then(|path| ran.lines.get(&path));
@@ -343,7 +343,7 @@ mod tests {
         ];
         let product = |file: &str| RepoPath::new(file).ok().filter(|_| !file.starts_with("test"));
         let found = locate::by_spectrum(&traces, &product);
-        assert_eq!(apart_from(&found, &traces), ["far", "helper", "other file"].into());
+        assert_eq!(sharing_nothing(&found, &traces), ["far", "helper", "other file"].into());
         let mut tests = ["a::x", "b::y", "b::red_1", "c"];
         closest_first(&mut tests, &["b::red_2"]);
         assert_eq!(tests, ["b::red_1", "b::y", "a::x", "c"]);

@@ -263,8 +263,7 @@ impl Maker<'_> {
         super::visit(condition, &mut |node| {
             let called = node.parent().is_some_and(|parent| self.grammar.is(parent, Role::Call));
             if first.is_none() && !called && self.grammar.is(node, Role::Attribute) {
-                let last = u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0);
-                first = node.named_child(last).map(|name| (node.start_byte()..name.start_byte(), name));
+                first = last_of(node).map(|name| (node.start_byte()..name.start_byte(), name));
             }
             first.is_none()
         });
@@ -279,8 +278,7 @@ impl Maker<'_> {
         let negated = || Some(node).filter(|node| self.grammar.is(*node, Role::Not))?.named_child(0);
         let value = negated().map_or(own, |value| self.source.of(value));
         if own.len() <= 60 && super::is_atom(value) && !self.grammar.is(node, Role::Constant) {
-            let templates: Vec<String> = self.grammar.texts.conditions.clone();
-            for template in templates.iter().filter(|template| template.contains(' ')) {
+            for template in self.grammar.texts.conditions.iter().filter(|template| template.contains(' ')) {
                 self.replace("explicit", node, template.replace("{x}", value), 1.0);
             }
         }
@@ -602,8 +600,10 @@ impl Maker<'_> {
             let inner = if tight && !super::is_atom(&own) { format!("({own})") } else { own.clone() };
             self.express("wrap", node, &wrapper.replace("{}", &inner), 1.0);
         }
-        for function in self.wrapping.clone() {
-            self.replace("wrap-own", node, format!("{function}({own})"), 1.0);
+        let wrapped: Vec<String> =
+            self.wrapping.iter().map(|function| format!("{function}({own})")).collect();
+        for text in wrapped {
+            self.replace("wrap-own", node, text, 1.0);
         }
         if numeric
             || parent

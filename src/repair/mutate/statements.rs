@@ -226,23 +226,15 @@ impl Maker<'_> {
             let later: Vec<&String> = scope.names.iter().filter(later).collect();
             conditions.retain(|(text, _)| !words(text).any(|word| later.iter().any(|name| *name == word)));
         }
-        let returns = |value: &String| self.grammar.returns.replacen("{}", value, 1);
-        let values: Vec<String> = self.values(scope).iter().map(returns).collect();
-        let throws = self.throws(scope);
-        let sought = throws.len();
-        let exits: Vec<String> =
-            throws.into_iter().chain(self.exits.iter().take(4).cloned()).chain(values).collect();
+        let exits = if first { self.base_cases(scope) } else { Vec::new() };
         let place = node.start_byte();
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
-            if first {
-                // Two lists: each fades, or guards would crowd out everything else.
-                for (at, exit) in exits.iter().enumerate().take(26) {
-                    let text = self.guarded(condition, exit, &indentation);
-                    let weight = weight / (1.0 + rank_of(rank) * 0.15) / (1.0 + rank_of(at) * 0.4);
-                    let weight = if at < sought { weight * MISSING } else { weight };
-                    self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
-                }
+            // Two lists: each fades, or guards would crowd out everything else.
+            for (at, (exit, times)) in exits.iter().enumerate() {
+                let text = self.guarded(condition, exit, &indentation);
+                let weight = weight / (1.0 + rank_of(rank) * 0.15) / (1.0 + rank_of(at) * 0.4) * times;
+                self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
             }
             if looping {
                 for jump in &self.grammar.jumps {
@@ -262,6 +254,15 @@ impl Maker<'_> {
                 );
             }
         }
+    }
+
+    /// How a function may end at once, and how much likelier than it stands in the list.
+    fn base_cases(&self, scope: &Scope) -> Vec<(String, f64)> {
+        let throws = self.throws(scope).into_iter().map(|text| (text, MISSING));
+        let exits = self.exits.iter().take(4).cloned();
+        let values =
+            self.values(scope).into_iter().map(|value| self.grammar.returns.replacen("{}", &value, 1));
+        throws.chain(exits.chain(values).map(|text| (text, 1.0))).take(26).collect()
     }
 
     /// Errors that the file raises elsewhere and whose absence a failure complains of; those that speak of names of the
