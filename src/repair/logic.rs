@@ -51,6 +51,9 @@ const MOST: usize = 30_000;
 pub const ENOUGH: usize = 8;
 const AFTER: usize = 60;
 
+/// Plausible candidates of one round that are kept, whatever a judge says.
+const KEPT: usize = 4 * ENOUGH;
+
 /// Candidates of each round that pass some targets and are edited once more, and edits of each.
 const BEAM: usize = 4;
 const SLOW_BEAM: usize = 2;
@@ -410,7 +413,9 @@ impl Logic {
             if last.insert(judged.n, judged).is_none() && trial.level == 0 {
                 self.statistics.tried += 1;
             }
-            if judged.how == How::Passed {
+            // Tests may write what they like where the judge writes.
+            let known = self.plausible.iter().any(|plausible| plausible.order.n == judged.n);
+            if judged.how == How::Passed && !known && self.plausible.len() < KEPT {
                 self.first_at(offset + judged.at);
                 self.keep(scene, trial, judged.n);
                 self.weigh(judged);
@@ -435,9 +440,8 @@ impl Logic {
     /// Notes how many plausible candidates behave like one of them: those that most agree with come first.
     fn agree(&mut self, judged: &Judged) {
         let all = self.plausible.len();
-        let Some(plausible) = self.plausible.iter_mut().find(|known| known.order.n == judged.n) else {
-            return;
-        };
+        let known = self.plausible.iter_mut().find(|known| known.order.n == judged.n);
+        let Some(plausible) = known.filter(|known| known.order.agree.0 == 0) else { return };
         plausible.order.agree = Reverse(judged.agree);
         let _ = write!(plausible.what, " ({} of {all} plausible edits behave alike", judged.agree);
         if let Some(input) = &judged.parts {
@@ -573,6 +577,8 @@ fn told(scene: &Scene, trial: &Trial) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repair::locate::Suspicions;
+    use crate::repair::mutate::Hints;
 
     #[test]
     fn an_edit_of_what_an_edit_made_becomes_one_of_the_base() {
@@ -588,5 +594,44 @@ mod tests {
         for touching in [edit(1, 2, "B"), edit(3, 4, "X"), edit(1, 6, "X"), edit(5, 6, "D")] {
             assert!(both(&first, touching).is_none());
         }
+    }
+
+    #[test]
+    fn what_tests_write_where_the_judge_writes_is_taken_once_and_up_to_a_bound() {
+        let grammars = Grammars::load(None).unwrap();
+        let text = "def f(a):\n    return a\n".to_owned();
+        let path = RepoPath::new("a.py").unwrap();
+        let source = Source::new(path.clone(), text, grammars.of("a.py").unwrap()).unwrap();
+        let scene = Scene {
+            sources: vec![source],
+            suspicions: Suspicions::default(),
+            targets: Vec::new(),
+            guards: Vec::new(),
+            seconds: (0.0, 0.0),
+            hints: Hints::default(),
+        };
+        let edit = Edit { start: 21, end: 22, text: "a + 1".to_owned() };
+        let round: Vec<Trial> =
+            (0..100).map(|line| Trial::new(path.clone(), vec![edit.clone()], "extend", line)).collect();
+        let line = |n: usize, agree: usize| Judged {
+            n,
+            how: How::Passed,
+            passed: 1,
+            level: 1,
+            at: 0.0,
+            agree,
+            steady: Some((1, usize::MAX)),
+            parts: None,
+        };
+        let first: Vec<Judged> = (0..3).map(|_| line(0, 0)).collect();
+        let again = (0..3).map(|_| line(0, 2));
+        let judged: Vec<Judged> =
+            first.into_iter().chain(again).chain((1..100).map(|n| line(n, 0))).collect();
+        let mut logic = Logic::default();
+        logic.learn(&scene, round, &judged, 0.0, &mut Left::default());
+        assert_eq!(logic.plausible.len(), KEPT);
+        assert_eq!(logic.plausible.iter().filter(|plausible| plausible.order.n == 0).count(), 1);
+        assert_eq!(logic.plausible[0].what.matches("behave alike").count(), 1);
+        assert_eq!(logic.plausible[0].order.changed, 0);
     }
 }
