@@ -110,9 +110,10 @@ final class RegreenRepair {
             return replies.readLine();
         }
 
+        /** Ends the process and waits for it: who counts CPU time sees that of processes that were waited for. */
         void end() {
             if (process != null) {
-                process.destroyForcibly();
+                process.destroyForcibly().onExit().join();
             }
         }
     }

@@ -180,8 +180,13 @@ class Worker {
     });
   }
 
+  /// Ends the process and waits for it: who counts CPU time sees that of processes that were waited for.
   end() {
-    this.child.kill('SIGKILL');
+    const { child } = this;
+    if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+    child.removeAllListeners();
+    child.kill('SIGKILL');
+    return new Promise((resolve) => child.once('exit', resolve));
   }
 }
 
@@ -226,7 +231,7 @@ async function judge(plan, kind, prepared, say) {
     until = fresh ? cpu + Math.max(2, (cpu - before) / 2) : Infinity;
   }
   say({ end: true, tried, cpu });
-  for (const each of workers) each.end();
+  await Promise.all(workers.map((each) => each.end()));
 }
 
 /// The guards that pass here on the base too; none of anything where the tests cannot be loaded, or do otherwise here.
@@ -249,7 +254,7 @@ async function trace(plan, kind, prepared, say) {
     const told = await at.ask({ trace: id }, TRACED_SECONDS);
     say({ id, passed: told.id ? told.passed : false, lines: told.lines || {}, seconds: told.seconds || 0 });
   }
-  at.end();
+  await at.end();
 }
 
 async function main() {

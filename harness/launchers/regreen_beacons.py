@@ -287,10 +287,10 @@ class Originals:
         for name in names:
             function = resolve(name)
             if function is not None:
-                self.kept[name] = (function, code_of(function))
+                self.kept[name] = (function, holder_of(function), code_of(function))
         self.owned = []
         self.next = 0
-        self.code_of, self.resolve = code_of, resolve
+        self.resolve = resolve
         self.tracers = (sys.gettrace, sys.getprofile)
         monitoring = getattr(sys, "monitoring", None)
         self.tool = monitoring.get_tool if monitoring is not None else lambda number: None
@@ -303,7 +303,7 @@ class Originals:
     def take(self):
         """Takes down all functions of the runner, as the plug-ins of the base have left them."""
         self.parts = [
-            (name, vars(owner), key, value, code_of(value))
+            (name, vars(owner), key, value, holder_of(value), code_of(value))
             for module, found in sorted(sys.modules.items())
             if is_watched(module)
             for name, owner, key, value in parts_of(module, found)
@@ -317,7 +317,7 @@ class Originals:
         if self.plugins is not None:
             return
         self.replace(lambda key, made: not is_ours(os.path.realpath(made.co_filename)))
-        self.plugins, keys = {}, {key for _, _, key, _, _ in self.parts}
+        self.plugins, keys = {}, {part[2] for part in self.parts}
         for plugin in plugins():
             if not is_ours(file_of(plugin)):
                 codes = list(codes_of(plugin))
@@ -338,11 +338,11 @@ class Originals:
 
     def replace(self, may):
         def as_now(part):
-            name, owner, key, value, code = part
+            name, owner, key, value, _, _ = part
             now = owner.get(key)
             made = code_of(now)
             taken = now is not value and made is not None and may(key, made)
-            return (name, owner, key, now, made) if taken else part
+            return (name, owner, key, now, holder_of(now), made) if taken else part
 
         self.parts = [as_now(part) for part in self.parts]
 
@@ -353,15 +353,13 @@ class Originals:
 
     def patched(self, whole=False):
         """The names of what is not what it was: of the most important ones, and of a part of the others."""
-        for name, (function, code) in self.kept.items():
-            now = self.resolve(name)
-            if now is not function or self.code_of(now) is not code:
+        for name, (function, holder, code) in self.kept.items():
+            if self.resolve(name) is not function or holder is not None and holder.__code__ is not code:
                 yield name
         some = self.parts if whole else self.parts[self.next : self.next + SLICE]
         self.next = self.next + SLICE if self.next + SLICE < len(self.parts) else 0
-        for name, owner, key, value, code in some:
-            now = owner.get(key)
-            if now is not value or self.code_of(now) is not code:
+        for name, owner, key, value, holder, code in some:
+            if owner.get(key) is not value or holder is not None and holder.__code__ is not code:
                 yield name
         for attributes, methods in self.owned:
             if attributes.keys() & methods:
@@ -435,11 +433,14 @@ def words_of(code):
     return (*code.co_names, *(text for text in code.co_consts if isinstance(text, str)))
 
 
+def holder_of(function):
+    """The function that a method, a property or what is wrapped around a function comes down to, if it has code."""
+    inner = plain(function.fget if isinstance(function, property) else function)
+    return inner if hasattr(inner, "__code__") else None
+
+
 def code_of(function):
-    """The code of a function, of a method, or of what a property asks."""
-    if isinstance(function, property):
-        function = function.fget
-    return getattr(plain(function), "__code__", None)
+    return getattr(holder_of(function), "__code__", None)
 
 
 def resolve(name):

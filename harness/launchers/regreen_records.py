@@ -3,6 +3,7 @@
 The record format is described in README.md beside this file.
 """
 
+import functools
 import json
 import os
 import re
@@ -63,6 +64,12 @@ def relative(path, folder):
     if path.startswith("<"):
         # Code without a file: `<string>`, `<frozen importlib._bootstrap>`.
         return None
+    # Asked of the same few files for each test. What is relative now may mean something else later.
+    return placed(path, folder) if os.path.isabs(path) else placed.__wrapped__(path, folder)
+
+
+@functools.lru_cache(maxsize=4096)
+def placed(path, folder):
     try:
         path = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
     except (OSError, ValueError):

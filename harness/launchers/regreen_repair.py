@@ -33,6 +33,7 @@ COMPARED_SECONDS = 5
 COMPARED_TESTS = 40
 MOST_COMPARED = 12
 STEADY_TESTS = 40
+GUARD_SECONDS = 5
 SPARE_BYTES = 1 << 30
 
 
@@ -224,8 +225,9 @@ def write_all(writer, data):
         data = data[os.write(writer, data) :]
 
 
-def run_tests(runner, items, ids, limit, writer):
-    """Writes `p` or `f` for each test; after the third test without a pass, or a failure after that, it is enough."""
+def run_tests(runner, items, ids, limit, writer, whole=False):
+    """Writes `p` or `f` for each test; unless all are wanted, the third test without a pass is enough, or a failure
+    after that."""
     passed = 0
     for number, test in enumerate(ids):
         signal.setitimer(signal.ITIMER_PROF, limit)
@@ -234,7 +236,7 @@ def run_tests(runner, items, ids, limit, writer):
         good = item is not None and bool(runner.run(item, following))
         passed += good
         os.write(writer, b"p" if good else b"f")
-        if not good and (number >= 2 or passed == number):
+        if not good and not whole and (number >= 2 or passed == number):
             break
     os.write(writer, b".")
 
@@ -262,6 +264,8 @@ class Server:
             return self.compared(request["compare"], request["tests"])
         if "weigh" in request:
             return self.weighed(request["weigh"], request["targets"], request["guards"])
+        if "hold" in request:
+            return self.held(request["hold"], request["limit"], request["most"])
         self.files.of(request["file"])
 
         def work(writer):
@@ -278,6 +282,16 @@ class Server:
             run_tests(self.runner, self.items, request["tests"], request["limit"], writer)
 
         return told(*in_fork(work, time_for(request)[1] * 4 + 2))
+
+    def held(self, tests, limit, most):
+        """What tests do on the base, one after the other, until one takes too long."""
+
+        def work(writer):
+            silence()
+            bound(limit, most)
+            run_tests(self.runner, self.items, tests, limit, writer, whole=True)
+
+        return told(*in_fork(work, most * 4 + 2))
 
     def compared(self, candidates, tests):
         """How the candidates that edit one function behave on inputs like those of the tests."""
@@ -486,7 +500,12 @@ class Pool:
     def serve(self, items, requests, replies):
         gc.freeze()
         Server(self.runner, items, os.fdopen(requests[0], "r"), os.fdopen(replies[1], "w")).serve()
-        os._exit(0)
+        # Whoever counts CPU time sees that of processes that were waited for.
+        try:
+            while True:
+                os.wait()
+        except ChildProcessError:
+            os._exit(0)
 
     def send(self, worker, request):
         try:
@@ -499,6 +518,18 @@ class Pool:
     def receive(self, worker):
         line = self.ends[worker][1].readline()
         return json.loads(line) if line else None
+
+    def end(self):
+        for requests, _ in self.ends:
+            try:
+                requests.close()
+            except OSError:
+                pass
+        until = time.monotonic() + 1
+        while os.waitpid(self.child, os.WNOHANG)[0] == 0:
+            if time.monotonic() > until:
+                kill(self.child)
+            time.sleep(0.002)
 
     def cold(self, request):
         """Collects anew, with the candidate in place."""
@@ -523,8 +554,8 @@ class Judge:
         self.targets, self.guards = plan["targets"], plan["guards"]
         self.cpu, self.tried, self.plausible, self.first = 0.0, 0, 0, None
         self.passed, self.found, self.until = {}, [], None
-        # The same for all, whatever the order of the guards becomes.
-        self.steady = self.guards[:STEADY_TESTS]
+        # The same for all, whatever the order of the guards becomes; known when the first candidate needs it.
+        self.steady = None
         self.began = time.monotonic()
 
     def say(self, **record):
@@ -607,8 +638,10 @@ class Judge:
         if candidate[3] == level:
             self.tried += 1
         passed = answer["passed"]
-        if answer["how"] == "passed" and self.guards:
-            answer = self.guarded(candidate, cold, worker)
+        if answer["how"] == "passed":
+            if self.steady is None:
+                self.hold(worker)
+            answer = self.guarded(candidate, cold, worker) if self.guards else answer
         if answer["how"] == "timeout":
             late.append(candidate)
             self.passed[candidate[0]] = passed
@@ -631,6 +664,23 @@ class Judge:
         answer = self.pool.receive(worker) or {}
         self.cpu += answer.get("cpu", 0.0)
         return answer
+
+    def hold(self, worker):
+        """Keeps the guards that pass here on the base too, as many as some seconds are enough for: the others would refuse
+        every candidate."""
+        limit = self.plan["limits"][0] * 3 + self.plan["guard_seconds"]
+        kept, rest, spent = [], self.guards, 0.0
+        while rest and spent < GUARD_SECONDS:
+            request = {"hold": rest, "limit": limit, "most": GUARD_SECONDS - spent}
+            answer = self.pool.receive(worker) if self.pool.send(worker, request) else None
+            if answer is None:
+                kept = self.guards
+                break
+            spent += answer["cpu"]
+            kept += [guard for guard, result in zip(rest, answer["results"]) if result == "p"]
+            rest = rest[len(answer["results"]) + 1 :]
+        self.cpu += spent
+        self.guards, self.steady = kept, kept[:STEADY_TESTS]
 
     def guarded(self, candidate, cold, worker):
         request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
@@ -678,7 +728,7 @@ def main():
     else:
         Judge(plan, pool, out).run()
     out.flush()
-    kill(pool.child)
+    pool.end()
     os._exit(0)
 
 

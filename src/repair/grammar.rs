@@ -58,6 +58,8 @@ pub enum Role {
     Float,
     /// A text.
     String,
+    /// A regular expression.
+    Pattern,
     /// A literal of any kind.
     Constant,
     /// What ends a function with a value.
@@ -149,6 +151,10 @@ pub struct Texts {
     pub statements: Vec<String>,
     /// What a call `{object}.name({argument})` that stands alone may become.
     pub restatements: Vec<String>,
+    /// An expression whose value is that of `{then}` under a `{condition}`, and of `{otherwise}`.
+    pub conditional: Option<String>,
+    /// A member of a class by which others read its `{field}` as `{name}`.
+    pub accessor: Option<String>,
     /// The literal.
     #[serde(rename = "true")]
     pub yes: String,

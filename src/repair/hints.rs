@@ -44,6 +44,9 @@ static NOT_RAISED: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is a literal")
 });
 
+static LACKING: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"has no attribute '(\w{1,60})'").expect("the pattern is a literal"));
+
 static WORD: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"[A-Za-z_]\w{1,60}").expect("the pattern is a literal"));
 
@@ -92,6 +95,9 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
         if NOT_RAISED.is_match(line) {
             let types = words(line).filter(|word| word.ends_with("Error") || word.ends_with("Exception"));
             hints.missing.extend(types.filter(|word| word != "AssertionError"));
+        }
+        for found in LACKING.captures_iter(line).filter_map(|found| found.get(1)).take(CONSTANTS) {
+            hints.lacking.insert(found.as_str().to_owned());
         }
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());

@@ -21,6 +21,9 @@ const RAN: f64 = 0.25;
 /// Suspicion of what stands in a file with suspicious lines outside of functions.
 const OUTSIDE: f64 = 0.1;
 
+/// Suspicion of a value that stands outside of functions, as a part of that of the lines that name it.
+const VALUE: f64 = 0.4;
+
 /// How suspicious lines are.
 #[derive(Clone, Debug, Default)]
 pub struct Suspicions {
@@ -168,6 +171,14 @@ pub fn refine(
             }
         }
     }
+    let words = words(found, sources);
+    for source in sources {
+        for (name, first, last) in source.globals() {
+            if let Some(score) = words.get(name) {
+                (first..=last).for_each(|line| found.raise(&source.path, line, score * VALUE));
+            }
+        }
+    }
     for source in sources {
         let path = source.path.clone();
         for (_, first, last) in source.functions() {
@@ -239,6 +250,7 @@ fn spread(found: &mut Suspicions, path: &RepoPath, first: u32, last: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repair::grammar::Grammars;
 
     #[test]
     fn lines_that_only_failing_tests_run_are_the_most_suspicious() {
@@ -252,5 +264,18 @@ mod tests {
         let found = by_spectrum(&traces, &|file| RepoPath::new(file).ok());
         let ranked: Vec<u32> = found.ranked().into_iter().map(|(_, line, _)| line).collect();
         assert_eq!(ranked, [3, 1, 4]);
+    }
+
+    #[test]
+    fn values_that_suspicious_lines_name_are_suspicious_too() {
+        let grammars = Grammars::load(None).unwrap();
+        let text = "KNOWN = {\n    1: 2,\n}\nOTHER = 3\n\n\ndef f(a):\n    return KNOWN[a]\n";
+        let path = RepoPath::new("a.py").unwrap();
+        let source = Source::new(path.clone(), text.to_owned(), grammars.of("a.py").unwrap()).unwrap();
+        let mut found = Suspicions::default();
+        found.raise(&path, 8, 0.8);
+        refine(&mut found, &[source], &[], &BTreeSet::new(), &[]);
+        assert!((found.of(&path, 2) - 0.8 * VALUE).abs() < 1e-9, "{found:?}");
+        assert!((found.of(&path, 4) - 0.8 * OUTSIDE).abs() < 1e-9, "{found:?}");
     }
 }

@@ -251,7 +251,7 @@ fn sorted(
     let cost: BTreeMap<&str, f64> = traces.iter().map(|trace| (trace.id.as_str(), trace.seconds)).collect();
     let by_cost = |a: &String, b: &String| {
         let of = |id: &String| cost.get(id.as_str()).copied().unwrap_or(f64::MAX);
-        of(a).total_cmp(&of(b)).then_with(|| a.cmp(b))
+        of(a).total_cmp(&of(b))
     };
     targets.sort_by(by_cost);
     guards.sort_by(by_cost);

@@ -281,6 +281,27 @@ async fn an_edit_that_keeps_what_is_known_comes_first_and_one_that_errs_is_none(
 }
 
 #[tokio::test]
+async fn a_guard_that_takes_long_or_fails_in_the_warm_judge_refuses_no_fix() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let code = "def big(a):\n    return a > 3\n";
+    let test = "import os\nimport sys\nimport time\n\nfrom small import big\n\n\n\
+        def test_big():\n    assert big(3)\n\n\n\
+        def test_long():\n    until = time.process_time() + 1.5\n    while time.process_time() < until:\n        assert big(9)\n\n\n\
+        def test_of_one_process():\n    assert big(9) and os.getpid() == int(os.environ['OWN'])\n\n\n\
+        def test_small():\n    assert not big(2)\n";
+    let own = "import os\n\n\nos.environ['OWN'] = str(os.getpid())\n";
+    let files = [
+        ("small.py", code),
+        ("tests/test_small.py", test),
+        ("tests/conftest.py", own),
+        ("pytest.ini", "[pytest]\npythonpath = .\n"),
+    ];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
+
+#[tokio::test]
 async fn exchanged_arguments_are_mended_in_warm_jest_processes() {
     if installed(&["node", "npm"]) {
         check("js-jest-lru").await;

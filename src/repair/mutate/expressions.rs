@@ -71,6 +71,9 @@ impl Maker<'_> {
         if constant && is_value(self.source, node) {
             self.constant(node);
         }
+        if is(Role::Pattern) {
+            self.pattern(node);
+        }
         if call {
             self.call(scope, node);
         }
@@ -251,6 +254,21 @@ impl Maker<'_> {
         }
     }
 
+    /// Whether the function asks somewhere if a name has a value at all.
+    fn may_be_absent(&self, scope: &Scope, name: &str) -> bool {
+        let asks = |text: &&String| self.asks_absence(text).is_some() && words(text).any(|word| word == name);
+        scope.conditions.iter().any(|text| asks(&text))
+    }
+
+    /// An expression where a name has a value, and nothing where it has none.
+    fn unless_absent(&self, text: &str, name: &str) -> Option<String> {
+        let texts = &self.grammar.texts;
+        let (template, nothing) = (texts.conditional.as_ref()?, texts.absent.first()?);
+        let present = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(false))?;
+        let filled = template.replace("{condition}", &present.replace("{x}", name));
+        Some(filled.replace("{then}", text).replace("{otherwise}", nothing))
+    }
+
     /// Whether a condition asks if something is not there, or if it is; nothing where it asks something else.
     pub fn asks_absence(&self, condition: &str) -> Option<bool> {
         let absent = self.grammar.texts.absent.iter().any(|word| words(condition).any(|other| other == word));
@@ -303,6 +321,15 @@ impl Maker<'_> {
                     0.5
                 };
                 found.extend(names.iter().map(|name| (template.replace("{x}", name), weight)));
+            }
+        }
+        // What may be absent is compared where it is there.
+        let present = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(false));
+        for name in scope.names.iter().take(FEW).filter(|name| self.may_be_absent(scope, name)) {
+            let ordered = texts.conditions.iter().filter(|text| text.contains(['<', '>']));
+            for (condition, present) in ordered.take(4).zip(present.into_iter().cycle()) {
+                let there = self.grammar.and.replacen("{}", present, 1).replacen("{}", condition, 1);
+                found.push((there.replace("{x}", name), 0.8));
             }
         }
         let copied = self.conditions.iter().filter(|text| !scope.conditions.contains(text));
@@ -360,59 +387,6 @@ impl Maker<'_> {
             .collect();
         for field in fields {
             self.replace("field", name, field, 1.0);
-        }
-    }
-
-    /// Another constant.
-    fn constant(&mut self, node: Node) {
-        let own = self.source.of(node).to_owned();
-        if self.grammar.is(node, Role::Integer) {
-            if let Ok(value) = own.parse::<i64>() {
-                for other in [
-                    value.saturating_add(1),
-                    value.saturating_sub(1),
-                    0,
-                    1,
-                    value.saturating_neg(),
-                    2,
-                    10,
-                    value.saturating_mul(2),
-                ] {
-                    self.replace("integer", node, other.to_string(), 1.0);
-                }
-            }
-        } else if own == self.grammar.texts.yes || own == self.grammar.texts.no {
-            let other =
-                if own == self.grammar.texts.yes { &self.grammar.texts.no } else { &self.grammar.texts.yes };
-            self.replace("boolean", node, other.clone(), 1.0);
-        }
-        if self.grammar.is(node, Role::Integer) || self.grammar.is(node, Role::Float) {
-            for number in &self.hints.numbers {
-                self.express("asserted", node, number, 1.0);
-            }
-        }
-        if self.grammar.is(node, Role::String) {
-            let quote = own.chars().last().filter(|quote| "\"'`".contains(*quote)).unwrap_or('"');
-            if let Some(open) = own.strip_suffix(quote).filter(|open| !open.is_empty()) {
-                self.replace("string", node, format!("{open} {quote}"), 0.4);
-            }
-            let others: Vec<String> = self.strings.clone();
-            for other in others {
-                self.replace("string", node, other, 1.0);
-            }
-            self.replace("string", node, format!("{quote}{quote}"), 0.7);
-            self.replace("string", node, format!("{quote} {quote}"), 0.5);
-            for shorter in shortened(&own) {
-                self.replace("string", node, shorter, 0.4);
-            }
-            for text in &self.hints.strings {
-                self.replace("asserted", node, format!("{quote}{text}{quote}"), 0.6);
-            }
-        }
-        if is_value(self.source, node) {
-            for value in self.grammar.texts.values.iter().filter(|value| !value.contains("{x}")) {
-                self.express("return", node, value, 0.5);
-            }
         }
     }
 
@@ -602,7 +576,12 @@ impl Maker<'_> {
         }
         let wrapped: Vec<String> =
             self.wrapping.iter().map(|function| format!("{function}({own})")).collect();
+        let absent = self.may_be_absent(scope, &own);
         for text in wrapped {
+            // A function is hardly made for what is not there.
+            if let Some(text) = absent.then(|| self.unless_absent(&text, &own)).flatten() {
+                self.express("wrap-own", node, &text, 1.2);
+            }
             self.replace("wrap-own", node, text, 1.0);
         }
         if numeric
@@ -707,23 +686,6 @@ fn exchanged(text: &str, first: &str, second: &str) -> String {
         });
         if c != '\0' {
             found.push(c);
-        }
-    }
-    found
-}
-
-/// A short literal without one of its characters.
-fn shortened(literal: &str) -> Vec<String> {
-    let chars: Vec<char> = literal.chars().collect();
-    let inside = 1..chars.len().saturating_sub(1);
-    if chars.len() > 16 || !chars.last().is_some_and(|quote| "\"'`".contains(*quote)) {
-        return Vec::new();
-    }
-    let mut found: Vec<String> = Vec::new();
-    for at in inside {
-        let text: String = chars.iter().enumerate().filter(|(n, _)| *n != at).map(|(_, c)| c).collect();
-        if found.last() != Some(&text) {
-            found.push(text);
         }
     }
     found

@@ -2,6 +2,7 @@
 //! the suspicious lines of a file and orders them; which of them are any good is for the tests to say.
 
 mod expressions;
+mod literals;
 mod scope;
 mod statements;
 #[cfg(test)]
@@ -76,6 +77,8 @@ pub struct Hints {
     pub strings: Vec<String>,
     /// Types of errors that were expected and did not come.
     pub missing: BTreeSet<String>,
+    /// Names of fields that an object was asked for and does not have.
+    pub lacking: BTreeSet<String>,
     /// Whether a failure says that something was not there.
     pub absent: bool,
     /// Whether a failure says that a number was too large for its type.
@@ -115,6 +118,20 @@ impl<'a> Source<'a> {
                 found.push((self.of(name).to_owned(), line_of(node), end_line_of(node)));
             }
             true
+        });
+        found
+    }
+
+    /// Variables that the file gives a value outside of functions, as ranges of lines.
+    pub fn globals(&self) -> Vec<(&str, u32, u32)> {
+        let mut found = Vec::new();
+        visit(self.tree.root_node(), &mut |node| {
+            let name = node.child_by_field_name("left").or_else(|| node.child_by_field_name("name"));
+            let value = node.child_by_field_name("right").or_else(|| node.child_by_field_name("value"));
+            if let Some(name) = name.filter(|name| value.is_some() && name.named_child_count() == 0) {
+                found.push((self.of(name), line_of(node), end_line_of(node)));
+            }
+            !self.grammar.is(node, Role::Function)
         });
         found
     }
@@ -170,6 +187,12 @@ impl<'a> Source<'a> {
                 maker.exchanges(&scope, function);
             }
         }
+        visit(self.tree.root_node(), &mut |node| {
+            if self.grammar.is(node, Role::Class) {
+                maker.accessors(node);
+            }
+            true
+        });
         let mut made = maker.made;
         made.extend(everywhere(&made, priors));
         keep_best(&mut made);

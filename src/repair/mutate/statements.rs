@@ -14,6 +14,12 @@ const COPIES: usize = 30;
 const THROWS: usize = 4;
 const MISSING: f64 = 3.0;
 
+/// How likely a function is to end in a way in which it ends nowhere else, against one that it has.
+const UNUSUAL: f64 = 0.6;
+
+/// How much likelier an error is that says what its condition is than one in the words of another.
+const OWN_WORDS: f64 = 1.2;
+
 /// How much likelier a copied statement is to be missing after one that it follows elsewhere, and before one that it
 /// precedes elsewhere.
 const NEXT_TO: f64 = 3.0;
@@ -61,6 +67,24 @@ impl Maker<'_> {
                 self.insert(scope, *statement, &before, after.is_none(), &copies);
                 self.restate(*statement);
             }
+        }
+    }
+
+    /// A class gets a reader of a field that is not for others, under the name that a failure misses.
+    pub fn accessors(&mut self, class: Node) {
+        let Some(template) = self.grammar.texts.accessor.clone() else { return };
+        let Some(last) = class.child_by_field_name("body").and_then(last_child) else { return };
+        let hidden = |missed: &&String| {
+            let field = format!("_{missed}");
+            self.fields.iter().any(|(name, _)| *name == field) && self.source.of(class).contains(&field)
+        };
+        let missed: Vec<String> = self.hints.lacking.iter().filter(hidden).cloned().collect();
+        for name in missed {
+            let indentation = self.indentation(last);
+            let text = template.replace("{name}", &name).replace("{field}", &format!("_{name}"));
+            let text = format!("\n\n{indentation}{}", text.replace('\n', &format!("\n{indentation}")));
+            let edit = Edit { start: last.end_byte(), end: last.end_byte(), text };
+            self.push("accessor", class, vec![edit], 1.0);
         }
     }
 
@@ -202,8 +226,7 @@ impl Maker<'_> {
     /// The last statement in the block of a compound statement.
     fn last_within<'t>(&self, node: Node<'t>) -> Option<Node<'t>> {
         let body = self.list_of(node)?;
-        let last = u32::try_from(body.named_child_count().checked_sub(1)?).ok()?;
-        body.named_child(last).filter(|last| self.stands_alone(*last))
+        last_child(body).filter(|last| self.stands_alone(*last))
     }
 
     /// Puts a condition around a statement, or a base case or a jump before it.
@@ -227,9 +250,21 @@ impl Maker<'_> {
             conditions.retain(|(text, _)| !words(text).any(|word| later.iter().any(|name| *name == word)));
         }
         let exits = if first { self.base_cases(scope) } else { Vec::new() };
+        let missed = if first { self.throws(scope).into_iter().next() } else { None };
         let place = node.start_byte();
+        if first && self.hints.absent {
+            for (condition, exit) in self.absent_pairs(scope) {
+                let text = self.guarded(&condition, &exit, &indentation);
+                self.push_unranked("guard", node, Edit { start: place, end: place, text }, 1.0);
+            }
+        }
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
+            if let Some(text) = missed.as_ref().and_then(|throw| says(throw, condition)) {
+                let text = self.guarded(condition, &text, &indentation);
+                let weight = weight / (1.0 + rank_of(rank) * 0.15) * MISSING * OWN_WORDS;
+                self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
+            }
             // Two lists: each fades, or guards would crowd out everything else.
             for (at, (exit, times)) in exits.iter().enumerate() {
                 let text = self.guarded(condition, exit, &indentation);
@@ -256,6 +291,22 @@ impl Maker<'_> {
         }
     }
 
+    /// Conditions that one of two names has no value, with ends of a function that says whether they are the same.
+    fn absent_pairs(&self, scope: &Scope) -> Vec<(String, String)> {
+        let texts = &self.grammar.texts;
+        let absent = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(true));
+        let (Some(absent), Some(same)) = (absent, texts.relations.first()) else { return Vec::new() };
+        let names: Vec<&String> = scope.names.iter().take(4).collect();
+        let pairs = names.iter().enumerate().flat_map(|(at, x)| names[at + 1..].iter().map(move |y| (x, y)));
+        let guard = |(x, y): (&&String, &&String)| {
+            let of = |name: &str| absent.replace("{x}", name);
+            let either = self.grammar.or.replacen("{}", &of(x), 1).replacen("{}", &of(y), 1);
+            let equal = same.replace("{x}", x).replace("{y}", y);
+            (either, self.grammar.returns.replacen("{}", &equal, 1))
+        };
+        pairs.map(guard).collect()
+    }
+
     /// How a function may end at once, and how much likelier than it stands in the list.
     fn base_cases(&self, scope: &Scope) -> Vec<(String, f64)> {
         let throws = self.throws(scope).into_iter().map(|text| (text, MISSING));
@@ -265,10 +316,15 @@ impl Maker<'_> {
         throws.chain(exits.chain(values).map(|text| (text, 1.0))).take(26).collect()
     }
 
-    /// Errors that the file raises elsewhere and whose absence a failure complains of; those that speak of names of the
-    /// scope first.
+    /// Errors that the file raises elsewhere and whose absence a failure complains of, or whose words it asks for; those
+    /// that speak of names of the scope first.
     fn throws(&self, scope: &Scope) -> Vec<String> {
-        let missing = |text: &&String| words(text).any(|word| self.hints.missing.contains(word));
+        let asked = |text: &str| {
+            let mut wanted = self.hints.strings.iter().filter(|wanted| wanted.contains(' '));
+            wanted.any(|wanted| text.contains(wanted.as_str()))
+        };
+        let missing =
+            |text: &&String| words(text).any(|word| self.hints.missing.contains(word)) || asked(text);
         let mut found: Vec<&String> = self.throws.iter().filter(missing).collect();
         let known =
             |text: &str| words(text).filter(|word| scope.names.iter().any(|name| name == word)).count();
@@ -297,22 +353,35 @@ impl Maker<'_> {
             self.grammar.texts.conditions.iter().map(|template| template.replace("{x}", &name)).collect();
         let mut given = vec![self.grammar.returns.replacen("{}", &name, 1)];
         given.extend(self.exits.iter().take(3).cloned());
-        // What the function asks elsewhere, and ends with what there is so far.
-        let mut asked = self.asked(&name, node);
-        // … or ends where something else is missing.
-        let missing =
-            self.grammar.texts.conditions.iter().filter(|text| self.asks_absence(text) == Some(true));
+        // What the function asks elsewhere, and ends with what there is so far …
+        let asked = self.asked(&name, node);
+        // … or where something else is missing.
+        let absent = self.grammar.texts.conditions.iter().find(|text| self.asks_absence(text) == Some(true));
         let others = scope.names.iter().take(8).filter(|other| **other != name);
-        asked.extend(missing.take(1).flat_map(|text| others.clone().map(|other| text.replace("{x}", other))));
-        for (conditions, exits, most) in [(templates, &exits[..], 0.6), (asked, &given[..], 0.8)] {
+        let missing: Vec<String> =
+            absent.map_or_else(Vec::new, |text| others.map(|other| text.replace("{x}", other)).collect());
+        let likely = if self.hints.absent { 1.6 } else { 0.4 };
+        let function = self.function_of(node).to_owned();
+        let lists = [(templates, &exits[..], 0.6), (asked, &given[..], 0.8), (missing, &given[..], likely)];
+        for (conditions, exits, most) in lists {
             for (rank, condition) in conditions.iter().enumerate() {
                 for (at, exit) in exits.iter().enumerate() {
                     let text = self.guarded(condition, exit, &indentation);
-                    let weight = most / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
+                    let usual = if function.contains(exit.as_str()) { 1.0 } else { UNUSUAL };
+                    let weight = most * usual / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
                     self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
                 }
             }
         }
+    }
+
+    /// The text of the innermost function around a node.
+    fn function_of(&self, node: Node) -> &str {
+        let mut around = node;
+        while let Some(parent) = around.parent().filter(|_| !self.grammar.is(around, Role::Function)) {
+            around = parent;
+        }
+        self.source.of(around)
     }
 
     /// Conditions that stand in the block of a statement: as they are, with another of its texts, and where one asks of
@@ -496,6 +565,21 @@ impl Maker<'_> {
             self.replace("restate", call, text, 1.0);
         }
     }
+}
+
+/// An error whose message is the condition under which it is raised.
+fn says(throw: &str, condition: &str) -> Option<String> {
+    let quote = throw.chars().find(|c| "\"'".contains(*c))?;
+    let (head, rest) = throw.split_once(quote)?;
+    let (words, tail) = rest.split_once(quote)?;
+    let plain =
+        !words.contains('\\') && !tail.contains(quote) && !condition.contains(['"', '\'', '\\', '{', '%']);
+    (plain && !head.ends_with(char::is_alphanumeric))
+        .then(|| format!("{head}{quote}{condition}{quote}{tail}"))
+}
+
+fn last_child(node: Node) -> Option<Node> {
+    node.named_child(u32::try_from(node.named_child_count().checked_sub(1)?).ok()?)
 }
 
 /// How the value of a `return` looks from afar: the bracket that it begins with, and how many elements it has.

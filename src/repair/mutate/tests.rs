@@ -78,6 +78,11 @@ fn what_stands_elsewhere_in_the_file_is_used() {
     let python = "def f(self, a, n):\n    if self.b(n):\n        g(a)\n    return a.c + \"x\"\n";
     let cases = [("if self.b(n)", "if self.b(n) is not None"), ("a.c", "g(a.c)"), ("\"x\"", "\"x \"")];
     check("a.py", python, &cases);
+    let pattern = "A = r'[0-9]{6}(:?x)+'\nB = '(a+)'\nC = '{6} of a+'\n";
+    let cases = [("{6}(", "{1,6}("), ("{6}(", "+("), ("+'", "*'"), ("+'", "'"), ("(a+", "(a?")];
+    check("a.py", pattern, &cases);
+    assert!(texts("a.py", pattern).iter().all(|text| !text.contains("C = '{1,6}")));
+    check("a.js", "function f(a) {\n  return /[a-z]+$/i.test(a);\n}\n", &[("]+", "]*")]);
     let negated = "def f(a):\n    if not g(a):\n        h(a)\n";
     check("a.py", negated, &[("not g(a)", "g(a) is None")]);
     let given = "def f(a):\n    b = g()\n    h(a)\n    return b\n";
@@ -122,6 +127,43 @@ fn an_error_that_a_failure_misses_is_raised() {
     assert!(texts("a.py", python).iter().all(|text| !text.starts_with("def f(a, n):\n    if b")));
     assert!(missed.is_some_and(|at| at < 150), "{missed:?}");
     assert!(other.is_none_or(|other| other > 150), "{other:?}");
+}
+
+#[test]
+fn an_error_says_what_it_is_raised_for_and_takes_words_that_a_failure_asks_for() {
+    let python = "def f(a, n):\n    b = g(a, n)\n    if n is None:\n        return b\n\n\ndef h(n):\n    if n < 1:\n        raise ValueError('n is small')\n";
+    let guarded = |guard: &str| python.replacen("    b = ", &format!("    if {guard}\n    b = "), 1);
+    let missing = Hints { missing: ["ValueError".to_owned()].into(), ..Hints::default() };
+    let found = hinted("a.py", python, &missing);
+    assert!(found.contains(&guarded("n < 0:\n        raise ValueError('n < 0')")));
+    let words = Hints { strings: vec!["n is small".to_owned()], ..Hints::default() };
+    // Where the function knows that there may be none.
+    let wanted = guarded("n is not None and n < 0:\n        raise ValueError('n is small')");
+    let at = |found: Vec<String>| found.iter().position(|text| *text == wanted);
+    let (asked, other) = (at(hinted("a.py", python, &words)), at(texts("a.py", python)));
+    assert!(asked.is_some_and(|at| at < 500), "{asked:?}");
+    assert!(other.is_none_or(|other| other > 1000), "{other:?}");
+}
+
+#[test]
+fn what_may_be_absent_is_asked_of_before_it_is_used() {
+    let python = "def f(self, a):\n    g(b=a)\n    if a is None:\n        self.h(c)\n";
+    check("a.py", python, &[("b=a", "b=self.h(a) if a is not None else None")]);
+    let go = "package a\n\nfunc (a *A) Equal(b *A) bool {\n\treturn a.Compare(b) == 0\n}\n";
+    let both = go.replace("\treturn", "\tif a == nil || b == nil {\n\t\treturn a == b\n\t}\n\treturn");
+    let found = hinted("a.go", go, &Hints { absent: true, ..Hints::default() });
+    assert!(found.iter().take(100).any(|text| *text == both));
+}
+
+#[test]
+fn a_hidden_field_gets_a_reader_by_the_name_that_a_failure_misses() {
+    let python = "class A:\n    def __init__(self, b):\n        self._b = b\n\n\nclass B:\n    pass\n";
+    let read =
+        python.replace("_b = b\n", "_b = b\n\n    @property\n    def b(self):\n        return self._b\n");
+    let lacking = Hints { lacking: ["b".to_owned(), "c".to_owned()].into(), ..Hints::default() };
+    let found = hinted("a.py", python, &lacking);
+    assert_eq!(found.iter().filter(|text| text.contains("@property")).collect::<Vec<_>>(), [&read]);
+    assert!(texts("a.py", python).iter().all(|text| !text.contains("@property")));
 }
 
 #[test]
