@@ -160,13 +160,17 @@ def append_beacon(function, mark):
 def plain(function):
     """The function itself below what is wrapped around it."""
     for _ in range(30):
-        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
-        if inner is None and isinstance(function, functools.partial):
-            inner = function.func
+        inner = inner_of(function)
         if inner is None:
             return function
         function = inner
     return function
+
+
+def inner_of(function):
+    """What is wrapped in a function, a method or a partial call."""
+    inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+    return function.func if inner is None and isinstance(function, functools.partial) else inner
 
 
 def watch(channel, originals, witness):
@@ -287,10 +291,10 @@ class Originals:
         for name in names:
             function = resolve(name)
             if function is not None:
-                self.kept[name] = (function, holder_of(function), code_of(function))
+                self.kept[name] = (function, layers_of(function))
         self.owned = []
         self.next = 0
-        self.resolve = resolve
+        self.changed, self.resolve = changed, resolve
         self.tracers = (sys.gettrace, sys.getprofile)
         monitoring = getattr(sys, "monitoring", None)
         self.tool = monitoring.get_tool if monitoring is not None else lambda number: None
@@ -303,7 +307,7 @@ class Originals:
     def take(self):
         """Takes down all functions of the runner, as the plug-ins of the base have left them."""
         self.parts = [
-            (name, vars(owner), key, value, holder_of(value), code_of(value))
+            (name, vars(owner), key, value, layers_of(value))
             for module, found in sorted(sys.modules.items())
             if is_watched(module)
             for name, owner, key, value in parts_of(module, found)
@@ -338,11 +342,11 @@ class Originals:
 
     def replace(self, may):
         def as_now(part):
-            name, owner, key, value, _, _ = part
+            name, owner, key, value, _ = part
             now = owner.get(key)
             made = code_of(now)
             taken = now is not value and made is not None and may(key, made)
-            return (name, owner, key, now, holder_of(now), made) if taken else part
+            return (name, owner, key, now, layers_of(now)) if taken else part
 
         self.parts = [as_now(part) for part in self.parts]
 
@@ -353,13 +357,13 @@ class Originals:
 
     def patched(self, whole=False):
         """The names of what is not what it was: of the most important ones, and of a part of the others."""
-        for name, (function, holder, code) in self.kept.items():
-            if self.resolve(name) is not function or holder is not None and holder.__code__ is not code:
+        for name, (function, layers) in self.kept.items():
+            if self.resolve(name) is not function or self.changed(function, layers):
                 yield name
         some = self.parts if whole else self.parts[self.next : self.next + SLICE]
         self.next = self.next + SLICE if self.next + SLICE < len(self.parts) else 0
-        for name, owner, key, value, holder, code in some:
-            if owner.get(key) is not value or holder is not None and holder.__code__ is not code:
+        for name, owner, key, value, layers in some:
+            if owner.get(key) is not value or self.changed(value, layers):
                 yield name
         for attributes, methods in self.owned:
             if attributes.keys() & methods:
@@ -433,14 +437,34 @@ def words_of(code):
     return (*code.co_names, *(text for text in code.co_consts if isinstance(text, str)))
 
 
-def holder_of(function):
-    """The function that a method, a property or what is wrapped around a function comes down to, if it has code."""
-    inner = plain(function.fget if isinstance(function, property) else function)
-    return inner if hasattr(inner, "__code__") else None
-
-
 def code_of(function):
-    return getattr(holder_of(function), "__code__", None)
+    """The code of a function, of a method, or of what a property asks."""
+    return getattr(plain(asked_by(function)), "__code__", None)
+
+
+def asked_by(function):
+    return function.fget if isinstance(function, property) else function
+
+
+def layers_of(function):
+    """The functions that are wrapped around each other, outermost first, with their codes."""
+    found, function = [], asked_by(function)
+    while function is not None and len(found) < 30:
+        code = getattr(function, "__code__", None)
+        if code is not None:
+            found.append((function, code))
+        function = inner_of(function)
+    return tuple(found)
+
+
+def changed(function, layers, kind=types.FunctionType):
+    """Whether a function has other code than it had. What is none can be given another function in its place."""
+    if type(function) is not kind:
+        return layers_of(function) != layers
+    for layer, code in layers:
+        if layer.__code__ is not code:
+            return True
+    return False
 
 
 def resolve(name):

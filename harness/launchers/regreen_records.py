@@ -3,7 +3,6 @@
 The record format is described in README.md beside this file.
 """
 
-import functools
 import json
 import os
 import re
@@ -12,6 +11,8 @@ import traceback
 
 MESSAGE_BYTES = 8192
 MOST_FRAMES = 30
+# Places of files that were asked for, by path and folder.
+PLACES = {}
 # Folders whose code is not the repository's, even where they lie inside it.
 FOREIGN = {".venv", "venv", "env", "site-packages", "dist-packages", "node_modules", ".tox", ".nox", ".git"}
 
@@ -64,12 +65,16 @@ def relative(path, folder):
     if path.startswith("<"):
         # Code without a file: `<string>`, `<frozen importlib._bootstrap>`.
         return None
-    # Asked of the same few files for each test. What is relative now may mean something else later.
-    return placed(path, folder) if os.path.isabs(path) else placed.__wrapped__(path, folder)
+    # Asked of the same few files for each test. What is not absolute may mean something else later.
+    known = type(path) is str and type(folder) is str and os.path.isabs(path)
+    if not known:
+        return beneath(path, folder)
+    if (path, folder) not in PLACES:
+        PLACES[path, folder] = beneath(path, folder)
+    return PLACES[path, folder]
 
 
-@functools.lru_cache(maxsize=4096)
-def placed(path, folder):
+def beneath(path, folder):
     try:
         path = os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
     except (OSError, ValueError):

@@ -291,7 +291,7 @@ class Server:
             bound(limit, most)
             run_tests(self.runner, self.items, tests, limit, writer, whole=True)
 
-        return told(*in_fork(work, most * 4 + 2))
+        return told(*in_fork(work, most * 2 + 1))
 
     def compared(self, candidates, tests):
         """How the candidates that edit one function behave on inputs like those of the tests."""
@@ -666,20 +666,23 @@ class Judge:
         return answer
 
     def hold(self, worker):
-        """Keeps the guards that pass here on the base too, as many as some seconds are enough for: the others would refuse
-        every candidate."""
+        """Keeps the guards that pass here on the base too, cheapest first, as far as a part of the time goes: one that fails
+        here would refuse every candidate, and the verifier runs them all."""
+        most = min(GUARD_SECONDS, max(0.5, (self.plan["cpu"] - self.cpu) / 4))
         limit = self.plan["limits"][0] * 3 + self.plan["guard_seconds"]
-        kept, rest, spent = [], self.guards, 0.0
-        while rest and spent < GUARD_SECONDS:
-            request = {"hold": rest, "limit": limit, "most": GUARD_SECONDS - spent}
+        kept, rest, spent, until = [], self.guards, 0.0, time.monotonic() + 3 * most
+        while rest and spent < most and time.monotonic() < until:
+            request = {"hold": rest, "limit": limit, "most": most - spent}
             answer = self.pool.receive(worker) if self.pool.send(worker, request) else None
             if answer is None:
-                kept = self.guards
+                kept += rest
                 break
             spent += answer["cpu"]
             kept += [guard for guard, result in zip(rest, answer["results"]) if result == "p"]
             rest = rest[len(answer["results"]) + 1 :]
         self.cpu += spent
+        # Candidates that take long have as much as before.
+        self.until = self.until and self.until + spent
         self.guards, self.steady = kept, kept[:STEADY_TESTS]
 
     def guarded(self, candidate, cold, worker):

@@ -228,7 +228,8 @@ fn helpers(
     }
 }
 
-/// The tests that must pass and those that must go on passing, cheapest first. Where the base's own run did not
+/// The tests that must pass and those that must go on passing, cheapest first, those of which that is not known as they
+/// are. Where the base's own run did not
 /// end, tracing has seen more.
 fn sorted(
     synthetic: bool,

@@ -129,6 +129,25 @@ fn the_runner_may_be_changed_by_what_is_installed_until_the_product_is_loaded() 
     let named = "import sys\nclass Tracer:\n    __module__ = 'coverage'\n    def __call__(self, *_):\n        \
         return None\nsys.settrace(Tracer())\n";
     check("", named, false);
+    // What stays the same object may do something else all the same.
+    check(
+        "",
+        "from _pytest.reports import BaseReport\nvars(BaseReport)['failed'].__init__(lambda report: report.outcome == 'failed')\n",
+        false,
+    );
+    check(
+        "",
+        "from _pytest.runner import CallInfo\nmade = vars(CallInfo)['from_call']\ninner = made.__func__\n\
+        made.__init__(lambda *words, **named: inner(*words, **named))\n",
+        false,
+    );
+    check(
+        "",
+        "from contextlib import _GeneratorContextManager as Manager\nfrom unittest.case import _Outcome\n\
+        def make(func):\n    return lambda *args, **kwds: Manager(func, args, kwds)\n\
+        _Outcome.testPartExecutor.__code__ = make(None).__code__\n",
+        false,
+    );
 }
 
 #[test]

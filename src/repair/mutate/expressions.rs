@@ -264,8 +264,7 @@ impl Maker<'_> {
     fn unless_absent(&self, text: &str, name: &str) -> Option<String> {
         let texts = &self.grammar.texts;
         let (template, nothing) = (texts.conditional.as_ref()?, texts.absent.first()?);
-        let present = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(false))?;
-        let filled = template.replace("{condition}", &present.replace("{x}", name));
+        let filled = template.replace("{condition}", &self.asking(false)?.replace("{x}", name));
         Some(filled.replace("{then}", text).replace("{otherwise}", nothing))
     }
 
@@ -273,6 +272,12 @@ impl Maker<'_> {
     pub fn asks_absence(&self, condition: &str) -> Option<bool> {
         let absent = self.grammar.texts.absent.iter().any(|word| words(condition).any(|other| other == word));
         absent.then(|| !(condition.contains("not ") || condition.contains("!=")))
+    }
+
+    /// The first condition that asks if a name has no value, or if it has one.
+    pub fn asking(&self, absent: bool) -> Option<&str> {
+        let asks = |text: &&String| self.asks_absence(text) == Some(absent);
+        self.grammar.texts.conditions.iter().find(asks).map(String::as_str)
     }
 
     /// Other fields of the first object that a condition asks of.
@@ -324,13 +329,14 @@ impl Maker<'_> {
             }
         }
         // What may be absent is compared where it is there.
-        let present = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(false));
         for name in scope.names.iter().take(FEW).filter(|name| self.may_be_absent(scope, name)) {
-            let ordered = texts.conditions.iter().filter(|text| text.contains(['<', '>']));
-            for (condition, present) in ordered.take(4).zip(present.into_iter().cycle()) {
-                let there = self.grammar.and.replacen("{}", present, 1).replacen("{}", condition, 1);
-                found.push((there.replace("{x}", name), 0.8));
-            }
+            let ordered = texts.conditions.iter().filter(|text| text.contains(['<', '>'])).take(4);
+            let there = |present: &str| {
+                let joined =
+                    |condition| self.grammar.and.replacen("{}", present, 1).replacen("{}", condition, 1);
+                ordered.map(|condition| (joined(condition).replace("{x}", name), 0.8)).collect::<Vec<_>>()
+            };
+            found.extend(self.asking(false).map_or_else(Vec::new, there));
         }
         let copied = self.conditions.iter().filter(|text| !scope.conditions.contains(text));
         found.extend(copied.take(10).map(|text| (text.clone(), 0.4)));
@@ -580,7 +586,7 @@ impl Maker<'_> {
         for text in wrapped {
             // A function is hardly made for what is not there.
             if let Some(text) = absent.then(|| self.unless_absent(&text, &own)).flatten() {
-                self.express("wrap-own", node, &text, 1.2);
+                self.express("wrap-present", node, &text, 1.0);
             }
             self.replace("wrap-own", node, text, 1.0);
         }

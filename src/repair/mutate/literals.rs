@@ -17,6 +17,11 @@ static QUANTIFIER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(\\?\w|[\w\])]|\.)(\{(\d+)\}|\{(\d*),(\d*)\}|[*+?])").expect("the pattern is a literal")
 });
 
+/// What stands in regular expressions and hardly in other texts.
+static EXPRESSION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\[[^\]]+\][*+?{]|\\[dDwWsSb]|\(\?|^r|^/|[.\w][*+]\)").expect("the pattern is a literal")
+});
+
 impl Maker<'_> {
     /// Another constant.
     pub fn constant(&mut self, node: Node) {
@@ -104,8 +109,7 @@ fn shortened(literal: &str) -> Vec<String> {
 
 /// A text with another quantifier, where it may be a regular expression.
 fn quantified(literal: &str) -> Vec<String> {
-    // A text without any of these is hardly one.
-    if literal.len() > 400 || !literal.contains(['\\', '[', '(']) {
+    if literal.len() > 400 || !EXPRESSION.is_match(literal) {
         return Vec::new();
     }
     let mut found = Vec::new();

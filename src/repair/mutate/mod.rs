@@ -24,6 +24,12 @@ const MOST: usize = 40_000;
 /// Sites that an edit of all sites may have.
 const SITES: std::ops::RangeInclusive<usize> = 2..=6;
 
+/// Lines of a value outside of functions that are still looked at closely.
+const TABLE: u32 = 40;
+
+/// Kinds of nodes that give a name a value and are no assignments.
+const GIVEN: [&str; 5] = ["variable_declarator", "var_spec", "const_spec", "const_item", "static_item"];
+
 /// Levels that a tree may have. What is deeper was made to be, and is not looked at: much here is recursive.
 const DEEPEST: usize = 1000;
 
@@ -122,14 +128,20 @@ impl<'a> Source<'a> {
         found
     }
 
-    /// Variables that the file gives a value outside of functions, as ranges of lines.
+    /// Variables that the file gives a value of a few lines outside of functions, as ranges of lines.
     pub fn globals(&self) -> Vec<(&str, u32, u32)> {
         let mut found = Vec::new();
         visit(self.tree.root_node(), &mut |node| {
+            let given = self.grammar.is(node, Role::Assignment) || GIVEN.contains(&node.kind());
             let name = node.child_by_field_name("left").or_else(|| node.child_by_field_name("name"));
             let value = node.child_by_field_name("right").or_else(|| node.child_by_field_name("value"));
-            if let Some(name) = name.filter(|name| value.is_some() && name.named_child_count() == 0) {
-                found.push((self.of(name), line_of(node), end_line_of(node)));
+            let value = value.filter(|value| !self.grammar.is(*value, Role::Function));
+            let (first, last) = (line_of(node), end_line_of(node));
+            if let Some(name) = name.filter(|name| value.is_some() && name.named_child_count() == 0)
+                && given
+                && last - first < TABLE
+            {
+                found.push((self.of(name), first, last));
             }
             !self.grammar.is(node, Role::Function)
         });

@@ -14,6 +14,9 @@ const COPIES: usize = 30;
 const THROWS: usize = 4;
 const MISSING: f64 = 3.0;
 
+/// Bytes of a text that a failure asks for, below which it may stand anywhere.
+const WORDS: usize = 6;
+
 /// How likely a function is to end in a way in which it ends nowhere else, against one that it has.
 const UNUSUAL: f64 = 0.6;
 
@@ -73,10 +76,11 @@ impl Maker<'_> {
     /// A class gets a reader of a field that is not for others, under the name that a failure misses.
     pub fn accessors(&mut self, class: Node) {
         let Some(template) = self.grammar.texts.accessor.clone() else { return };
-        let Some(last) = class.child_by_field_name("body").and_then(last_child) else { return };
+        let last = class.child_by_field_name("body").and_then(last_child);
+        let Some(last) = last.filter(|last| !self.indentation(*last).is_empty()) else { return };
         let hidden = |missed: &&String| {
             let field = format!("_{missed}");
-            self.fields.iter().any(|(name, _)| *name == field) && self.source.of(class).contains(&field)
+            words(self.source.of(class)).any(|word| word == field)
         };
         let missed: Vec<String> = self.hints.lacking.iter().filter(hidden).cloned().collect();
         for name in missed {
@@ -242,21 +246,24 @@ impl Maker<'_> {
         let copied: Vec<(String, f64)> = scope.conditions.iter().map(|text| (text.clone(), 1.5)).collect();
         let mut conditions: Vec<(String, f64)> =
             copied.into_iter().chain(self.conditions(scope, self.source.of(node))).collect();
+        let mut pairs = Vec::new();
         if let Some(function) = holder.filter(|_| first) {
             // Nothing but parameters has a value yet.
             let head = self.source.text.get(function.start_byte()..node.start_byte()).unwrap_or_default();
-            let later = |name: &&String| !words(head).any(|word| word == name.as_str());
-            let later: Vec<&String> = scope.names.iter().filter(later).collect();
+            let (now, later): (Vec<&String>, Vec<&String>) =
+                scope.names.iter().partition(|name| words(head).any(|word| word == name.as_str()));
             conditions.retain(|(text, _)| !words(text).any(|word| later.iter().any(|name| *name == word)));
+            if self.hints.absent {
+                pairs = self.absent_pairs(&now);
+            }
         }
         let exits = if first { self.base_cases(scope) } else { Vec::new() };
-        let missed = if first { self.throws(scope).into_iter().next() } else { None };
+        let raises = |text: &String| words(text).any(|word| self.hints.missing.contains(word));
+        let missed = if first { self.throws(scope).into_iter().find(raises) } else { None };
         let place = node.start_byte();
-        if first && self.hints.absent {
-            for (condition, exit) in self.absent_pairs(scope) {
-                let text = self.guarded(&condition, &exit, &indentation);
-                self.push_unranked("guard", node, Edit { start: place, end: place, text }, 1.0);
-            }
+        for (condition, exit) in pairs {
+            let text = self.guarded(&condition, &exit, &indentation);
+            self.push_unranked("guard", node, Edit { start: place, end: place, text }, 1.0);
         }
         for (rank, (condition, weight)) in conditions.iter().take(if first { 120 } else { 60 }).enumerate() {
             let fade = 1.0 / (1.0 + rank_of(rank) * 0.05);
@@ -291,12 +298,11 @@ impl Maker<'_> {
         }
     }
 
-    /// Conditions that one of two names has no value, with ends of a function that says whether they are the same.
-    fn absent_pairs(&self, scope: &Scope) -> Vec<(String, String)> {
-        let texts = &self.grammar.texts;
-        let absent = texts.conditions.iter().find(|text| self.asks_absence(text) == Some(true));
-        let (Some(absent), Some(same)) = (absent, texts.relations.first()) else { return Vec::new() };
-        let names: Vec<&String> = scope.names.iter().take(4).collect();
+    /// Where one of two names has no value, they are equal if both have none: conditions and what to return.
+    fn absent_pairs(&self, names: &[&String]) -> Vec<(String, String)> {
+        let (absent, same) = (self.asking(true), self.grammar.texts.relations.first());
+        let (Some(absent), Some(same)) = (absent, same) else { return Vec::new() };
+        let names = &names[..names.len().min(4)];
         let pairs = names.iter().enumerate().flat_map(|(at, x)| names[at + 1..].iter().map(move |y| (x, y)));
         let guard = |(x, y): (&&String, &&String)| {
             let of = |name: &str| absent.replace("{x}", name);
@@ -320,8 +326,8 @@ impl Maker<'_> {
     /// that speak of names of the scope first.
     fn throws(&self, scope: &Scope) -> Vec<String> {
         let asked = |text: &str| {
-            let mut wanted = self.hints.strings.iter().filter(|wanted| wanted.contains(' '));
-            wanted.any(|wanted| text.contains(wanted.as_str()))
+            let several = |wanted: &&String| wanted.trim().contains(' ') && wanted.len() >= WORDS;
+            self.hints.strings.iter().filter(several).any(|wanted| text.contains(wanted.as_str()))
         };
         let missing =
             |text: &&String| words(text).any(|word| self.hints.missing.contains(word)) || asked(text);
@@ -356,18 +362,22 @@ impl Maker<'_> {
         // What the function asks elsewhere, and ends with what there is so far …
         let asked = self.asked(&name, node);
         // … or where something else is missing.
-        let absent = self.grammar.texts.conditions.iter().find(|text| self.asks_absence(text) == Some(true));
+        let absent = self.asking(true);
         let others = scope.names.iter().take(8).filter(|other| **other != name);
         let missing: Vec<String> =
             absent.map_or_else(Vec::new, |text| others.map(|other| text.replace("{x}", other)).collect());
         let likely = if self.hints.absent { 1.6 } else { 0.4 };
-        let function = self.function_of(node).to_owned();
+        let Some(function) = self.function_of(node) else { return };
+        let usual = |exits: &[String]| -> Vec<(String, f64)> {
+            let usual = |exit: &String| if function.contains(exit.as_str()) { 1.0 } else { UNUSUAL };
+            exits.iter().map(|exit| (exit.clone(), usual(exit))).collect()
+        };
+        let (exits, given) = (usual(&exits), usual(&given));
         let lists = [(templates, &exits[..], 0.6), (asked, &given[..], 0.8), (missing, &given[..], likely)];
         for (conditions, exits, most) in lists {
             for (rank, condition) in conditions.iter().enumerate() {
-                for (at, exit) in exits.iter().enumerate() {
+                for (at, (exit, usual)) in exits.iter().enumerate() {
                     let text = self.guarded(condition, exit, &indentation);
-                    let usual = if function.contains(exit.as_str()) { 1.0 } else { UNUSUAL };
                     let weight = most * usual / (1.0 + rank_of(rank) * 0.1) / (1.0 + rank_of(at) * 0.2);
                     self.push_unranked("guard", node, Edit { start: place, end: place, text }, weight);
                 }
@@ -376,12 +386,12 @@ impl Maker<'_> {
     }
 
     /// The text of the innermost function around a node.
-    fn function_of(&self, node: Node) -> &str {
+    fn function_of(&self, node: Node) -> Option<&str> {
         let mut around = node;
-        while let Some(parent) = around.parent().filter(|_| !self.grammar.is(around, Role::Function)) {
-            around = parent;
+        while !self.grammar.is(around, Role::Function) {
+            around = around.parent()?;
         }
-        self.source.of(around)
+        Some(self.source.of(around))
     }
 
     /// Conditions that stand in the block of a statement: as they are, with another of its texts, and where one asks of
@@ -567,7 +577,7 @@ impl Maker<'_> {
     }
 }
 
-/// An error whose message is the condition under which it is raised.
+/// An error like another one, with the condition under which it is raised as its message.
 fn says(throw: &str, condition: &str) -> Option<String> {
     let quote = throw.chars().find(|c| "\"'".contains(*c))?;
     let (head, rest) = throw.split_once(quote)?;
