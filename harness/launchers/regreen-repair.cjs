@@ -184,7 +184,6 @@ class Worker {
   end() {
     const { child } = this;
     if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-    child.removeAllListeners();
     child.kill('SIGKILL');
     return new Promise((resolve) => child.once('exit', resolve));
   }

@@ -157,20 +157,19 @@ def append_beacon(function, mark):
     function.body.append(ast.copy_location(statement, last))
 
 
+def unwrapped(function):
+    """A function, a method or a partial call, and what is wrapped in it, outermost first."""
+    for _ in range(31):
+        yield function
+        inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
+        function = function.func if inner is None and isinstance(function, functools.partial) else inner
+        if function is None:
+            return
+
+
 def plain(function):
     """The function itself below what is wrapped around it."""
-    for _ in range(30):
-        inner = inner_of(function)
-        if inner is None:
-            return function
-        function = inner
-    return function
-
-
-def inner_of(function):
-    """What is wrapped in a function, a method or a partial call."""
-    inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
-    return function.func if inner is None and isinstance(function, functools.partial) else inner
+    return list(unwrapped(function))[-1]
 
 
 def watch(channel, originals, witness):
@@ -448,13 +447,8 @@ def asked_by(function):
 
 def layers_of(function):
     """The functions that are wrapped around each other, outermost first, with their codes."""
-    found, function = [], asked_by(function)
-    while function is not None and len(found) < 30:
-        code = getattr(function, "__code__", None)
-        if code is not None:
-            found.append((function, code))
-        function = inner_of(function)
-    return tuple(found)
+    coded = ((layer, getattr(layer, "__code__", None)) for layer in unwrapped(asked_by(function)))
+    return tuple((layer, code) for layer, code in coded if code is not None)
 
 
 def changed(function, layers, kind=types.FunctionType):

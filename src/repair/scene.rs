@@ -229,8 +229,7 @@ fn helpers(
 }
 
 /// The tests that must pass and those that must go on passing, cheapest first, those of which that is not known as they
-/// are. Where the base's own run did not
-/// end, tracing has seen more.
+/// are. Where the base's own run did not end, tracing has seen more.
 fn sorted(
     synthetic: bool,
     targets: Vec<String>,

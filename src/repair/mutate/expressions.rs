@@ -3,7 +3,7 @@
 use tree_sitter::Node;
 
 use super::scope::{self, Scope, is_comparison, is_condition, is_logic, is_value, is_variable};
-use super::{Edit, Maker};
+use super::{Edit, Maker, last_child};
 use crate::repair::grammar::Role;
 use crate::text;
 
@@ -378,8 +378,7 @@ impl Maker<'_> {
 
     /// Another field of the same object.
     fn field(&mut self, node: Node) {
-        let last = u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0);
-        let Some(name) = node.named_child(last) else { return };
+        let Some(name) = last_child(node) else { return };
         let called = node.parent().is_some_and(|parent| {
             self.grammar.is(parent, Role::Call) && parent.child_by_field_name("function") == Some(node)
         });
@@ -664,8 +663,7 @@ fn permuted(scope: &Scope, own: &str) -> Vec<String> {
 
 /// The last part of a node that has several: the index of a subscript.
 fn last_of(node: Node) -> Option<Node> {
-    let last = u32::try_from(node.named_child_count().checked_sub(1)?).ok()?;
-    node.named_child(last).filter(|_| last > 0)
+    last_child(node).filter(|_| node.named_child_count() > 1)
 }
 
 /// The names in a text.

@@ -358,6 +358,11 @@ fn name_of(function: Node) -> Option<Node> {
     Some(name)
 }
 
+/// The last of the nodes of which a node consists.
+fn last_child(node: Node) -> Option<Node> {
+    node.named_child(u32::try_from(node.named_child_count().checked_sub(1)?).ok()?)
+}
+
 /// Visits a node and what is below it, as far as `each` says.
 pub fn visit<'t>(node: Node<'t>, each: &mut dyn FnMut(Node<'t>) -> bool) {
     if !each(node) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use regex::Regex;
 use tree_sitter::Node;
 
-use super::{Source, line_of, name_of, visit};
+use super::{Source, last_child, line_of, name_of, visit};
 use crate::repair::grammar::Role;
 
 /// Names of a scope that edits use.
@@ -419,7 +419,7 @@ pub fn scopes<'t>(source: &'t Source) -> Vec<Node<'t>> {
 pub fn is_variable(source: &Source, node: Node) -> bool {
     let Some(parent) = node.parent() else { return false };
     let is = |role| source.grammar.is(parent, role);
-    let last = parent.named_child(u32::try_from(parent.named_child_count().saturating_sub(1)).unwrap_or(0));
+    let last = last_child(parent);
     let named = |field: &str| parent.child_by_field_name(field) == Some(node);
     !(is(Role::Attribute) && last == Some(node) && parent.named_child_count() > 1
         || is(Role::Call) && (named("function") || named("macro"))
@@ -450,8 +450,7 @@ pub fn fields(source: &Source) -> Vec<(String, bool)> {
     let mut found: Vec<(String, bool)> = Vec::new();
     visit(source.tree.root_node(), &mut |node| {
         if source.grammar.is(node, Role::Attribute)
-            && let Some(last) =
-                node.named_child(u32::try_from(node.named_child_count().saturating_sub(1)).unwrap_or(0))
+            && let Some(last) = last_child(node)
         {
             let called = node.parent().is_some_and(|parent| {
                 source.grammar.is(parent, Role::Call) && parent.child_by_field_name("function") == Some(node)

@@ -4,7 +4,7 @@ use tree_sitter::Node;
 
 use super::expressions::words;
 use super::scope::{self, Copyable, Scope};
-use super::{Edit, Maker, line_of, visit};
+use super::{Edit, Maker, last_child, line_of, visit};
 use crate::repair::grammar::Role;
 
 /// Statements that are copied from elsewhere in a function.
@@ -258,8 +258,8 @@ impl Maker<'_> {
             }
         }
         let exits = if first { self.base_cases(scope) } else { Vec::new() };
-        let raises = |text: &String| words(text).any(|word| self.hints.missing.contains(word));
-        let missed = if first { self.throws(scope).into_iter().find(raises) } else { None };
+        let missed =
+            if first { self.throws(scope).into_iter().find(|text| self.is_missed(text)) } else { None };
         let place = node.start_byte();
         for (condition, exit) in pairs {
             let text = self.guarded(&condition, &exit, &indentation);
@@ -322,6 +322,11 @@ impl Maker<'_> {
         throws.chain(exits.chain(values).map(|text| (text, 1.0))).take(26).collect()
     }
 
+    /// Whether a failure complains of the absence of this error.
+    fn is_missed(&self, throw: &str) -> bool {
+        words(throw).any(|word| self.hints.missing.contains(word))
+    }
+
     /// Errors that the file raises elsewhere and whose absence a failure complains of, or whose words it asks for; those
     /// that speak of names of the scope first.
     fn throws(&self, scope: &Scope) -> Vec<String> {
@@ -329,9 +334,8 @@ impl Maker<'_> {
             let several = |wanted: &&String| wanted.trim().contains(' ') && wanted.len() >= WORDS;
             self.hints.strings.iter().filter(several).any(|wanted| text.contains(wanted.as_str()))
         };
-        let missing =
-            |text: &&String| words(text).any(|word| self.hints.missing.contains(word)) || asked(text);
-        let mut found: Vec<&String> = self.throws.iter().filter(missing).collect();
+        let mut found: Vec<&String> =
+            self.throws.iter().filter(|text| self.is_missed(text) || asked(text)).collect();
         let known =
             |text: &str| words(text).filter(|word| scope.names.iter().any(|name| name == word)).count();
         found.sort_by_key(|text| std::cmp::Reverse(known(text)));
@@ -586,10 +590,6 @@ fn says(throw: &str, condition: &str) -> Option<String> {
         !words.contains('\\') && !tail.contains(quote) && !condition.contains(['"', '\'', '\\', '{', '%']);
     (plain && !head.ends_with(char::is_alphanumeric))
         .then(|| format!("{head}{quote}{condition}{quote}{tail}"))
-}
-
-fn last_child(node: Node) -> Option<Node> {
-    node.named_child(u32::try_from(node.named_child_count().checked_sub(1)?).ok()?)
 }
 
 /// How the value of a `return` looks from afar: the bracket that it begins with, and how many elements it has.
