@@ -141,6 +141,10 @@ fn the_runner_may_be_changed_by_what_is_installed_until_the_product_is_loaded() 
         made.__init__(lambda *words, **named: inner(*words, **named))\n",
         false,
     );
+    let itself = "from _pytest.reports import BaseReport\nclass Report:\n    def __call__(self, report):\n        \
+        return report.outcome == 'failed'\nmade = Report()\nmade.__wrapped__ = made\n\
+        vars(BaseReport)['failed'].__init__(made)\n";
+    check("", itself, false);
     check(
         "",
         "from contextlib import _GeneratorContextManager as Manager\nfrom unittest.case import _Outcome\n\
