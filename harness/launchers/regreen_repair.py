@@ -11,6 +11,7 @@ level is the first of `limits` that it is given).
 The answer is a JSON object a line.
 """
 
+import doctest
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ import select
 import signal
 import sys
 import time
+import unittest
 
 import regreen_compare
 from regreen_records import FOREIGN, enter_environment, import_path
@@ -33,6 +35,8 @@ COMPARED_SECONDS = 5
 COMPARED_TESTS = 40
 MOST_COMPARED = 12
 STEADY_TESTS = 40
+MOST_EXAMPLES = 200
+RESTLESS = 4
 GUARD_SECONDS = 5
 SPARE_BYTES = 1 << 30
 
@@ -60,7 +64,10 @@ class Pytest:
         self.pytest.main(words, plugins=[recorder])
 
     def run(self, item, following):
+        if isinstance(item, doctest.DocTestCase):
+            return run_case(item)
         self.red = False
+        following = None if isinstance(following, doctest.DocTestCase) else following
         reports = self.protocol(item, nextitem=following, log=False)
         if any(report.skipped for report in reports):
             return None
@@ -103,11 +110,9 @@ class Unittest:
     """Collects with unittest and runs tests one by one."""
 
     def __init__(self):
-        import unittest
-
         import regreen_unittest
 
-        self.unittest, self.launcher = unittest, regreen_unittest
+        self.launcher = regreen_unittest
 
     def collect_and(self, serve):
         launcher = self.launcher
@@ -123,9 +128,28 @@ class Unittest:
         os._exit(0)
 
     def run(self, item, following):
-        result = self.unittest.TestResult()
-        self.unittest.TestSuite([item]).run(result)
-        return None if result.skipped else result.testsRun == 1 and result.wasSuccessful()
+        return run_case(item)
+
+
+def run_case(case):
+    """Whether a test of unittest passes, or `None` when it is skipped."""
+    result = unittest.TestResult()
+    unittest.TestSuite([case]).run(result)
+    return None if result.skipped else result.testsRun == 1 and result.wasSuccessful()
+
+
+def examples(files):
+    """The examples in the docstrings of modules that are loaded, as tests."""
+    wanted, found = {os.path.realpath(file) for file in files}, {}
+    for module in list(sys.modules.values()):
+        if os.path.realpath(getattr(module, "__file__", None) or os.sep) in wanted:
+            try:
+                cases = [doctest.DocTestCase(test) for test in doctest.DocTestFinder().find(module) if test.examples]
+            except Exception:
+                # Not every module can be looked at, and some say what is not so.
+                continue
+            found.update((f"doctest {case.id()}", case) for case in cases)
+    return dict(list(found.items())[:MOST_EXAMPLES])
 
 
 # Processes.
@@ -257,7 +281,7 @@ class Server:
 
     def answer(self, request):
         if "list" in request:
-            return list(self.items)
+            return [id for id, item in self.items.items() if isinstance(item, doctest.DocTestCase) == request["list"]]
         if "trace" in request:
             return self.traced(request["trace"])
         if "compare" in request:
@@ -469,8 +493,8 @@ def line_tracer(lines, folder):
 class Pool:
     """Warm processes, and a cold one that collects anew for what cannot be swapped."""
 
-    def __init__(self, runner, size):
-        self.runner = runner
+    def __init__(self, runner, size, files=()):
+        self.runner, self.files = runner, files
         self.ends = []
         pipes = [(os.pipe(), os.pipe()) for _ in range(size)]
         self.child = os.fork()
@@ -487,6 +511,7 @@ class Pool:
 
     def warm(self, pipes):
         def serve(items):
+            items.update(examples(self.files))
             for requests, replies in pipes[1:]:
                 if os.fork() == 0:
                     self.serve(items, requests, replies)
@@ -554,8 +579,10 @@ class Judge:
         self.targets, self.guards = plan["targets"], plan["guards"]
         self.cpu, self.tried, self.plausible, self.first = 0.0, 0, 0, None
         self.passed, self.found, self.until = {}, [], None
-        # The same for all, whatever the order of the guards becomes; known when the first candidate needs it.
+        # Tests that say what the base does right, the same for all candidates; known when the first one needs it.
         self.steady = None
+        # Whether a plausible candidate does as the base does for most of what they ask.
+        self.calm = False
         self.began = time.monotonic()
 
     def say(self, **record):
@@ -566,7 +593,8 @@ class Judge:
     def over(self):
         if self.cpu >= self.plan["cpu"] or time.monotonic() - self.began >= self.plan["wall"]:
             return True
-        after = self.first is not None and self.tried >= self.first + max(self.plan["after"], self.first // 2)
+        more = self.first is not None and max(self.plan["after"], self.first // 2) * (1 if self.calm else RESTLESS)
+        after = self.first is not None and self.tried >= self.first + more
         return after or self.plausible >= self.plan["enough"]
 
     def run(self):
@@ -591,7 +619,7 @@ class Judge:
         """Says of plausible candidates how many of them behave alike, where that can be told."""
         if not 2 <= len(self.found) <= MOST_COMPARED:
             return
-        tests = (self.targets + self.guards)[:COMPARED_TESTS]
+        tests = (self.targets + (self.steady or []))[:COMPARED_TESTS]
         answer = self.pool.receive(0) if self.pool.send(0, {"compare": self.found, "tests": tests}) else None
         if answer:
             self.cpu += answer["cpu"]
@@ -652,6 +680,8 @@ class Judge:
             self.plausible += 1
             self.found.append(candidate)
             self.first = self.tried if self.first is None else self.first
+            asked, same = weight.get("steady") or (0, 0)
+            self.calm = self.calm or same * 4 >= asked * 3
         known = {"steady": weight["steady"]} if weight.get("steady") else {}
         self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4), **known)
 
@@ -670,7 +700,8 @@ class Judge:
         here would refuse every candidate, and the verifier runs them all."""
         most = min(GUARD_SECONDS, max(0.5, (self.plan["cpu"] - self.cpu) / 4))
         limit = self.plan["limits"][0] * 3 + self.plan["guard_seconds"]
-        kept, rest, spent, until = [], self.guards, 0.0, time.monotonic() + 3 * most
+        shown = self.pool.receive(worker) if self.pool.send(worker, {"list": True}) else None
+        kept, rest, spent, until = [], (shown or []) + self.guards, 0.0, time.monotonic() + 3 * most
         while rest and spent < most and time.monotonic() < until:
             request = {"hold": rest, "limit": limit, "most": most - spent}
             answer = self.pool.receive(worker) if self.pool.send(worker, request) else None
@@ -683,7 +714,10 @@ class Judge:
         self.cpu += spent
         # Candidates that take long have as much as before.
         self.until = self.until and self.until + spent
-        self.guards, self.steady = kept, kept[:STEADY_TESTS]
+        self.guards = kept
+        # Examples are about one function each.
+        of_tests = [guard for guard in kept if guard not in set(shown or [])]
+        self.steady = of_tests[:STEADY_TESTS] + [guard for guard in kept if guard in set(shown or [])]
 
     def guarded(self, candidate, cold, worker):
         request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
@@ -702,7 +736,7 @@ class Judge:
 def trace(plan, pool, out):
     began = time.monotonic()
     tests = plan["tests"]
-    if not tests and pool.send(0, {"list": True}):
+    if not tests and pool.send(0, {"list": False}):
         tests = (pool.receive(0) or [])[:MOST_TRACED]
     for test in tests:
         if time.monotonic() - began > plan["wall"] or not pool.send(0, {"trace": test}):
@@ -725,7 +759,7 @@ def main():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     out = open(named["--out"], "a", encoding="utf-8")
     size = 1 if plan["mode"] == "trace" else max(1, min(os.cpu_count() or 1, plan.get("workers", 2)))
-    pool = Pool(runner, size)
+    pool = Pool(runner, size, sorted({file for _, file, _, _ in plan.get("candidates", [])}))
     if plan["mode"] == "trace":
         trace(plan, pool, out)
     else:

@@ -60,6 +60,8 @@ pub enum Role {
     String,
     /// A regular expression.
     Pattern,
+    /// A text with expressions in it.
+    Template,
     /// A literal of any kind.
     Constant,
     /// What ends a function with a value.

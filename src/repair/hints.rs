@@ -14,6 +14,9 @@ use crate::verdict::TestId;
 /// Constants of each kind that are tried.
 const CONSTANTS: usize = 12;
 
+/// Lines of what was said and expected.
+const SAID: usize = 60;
+
 /// Lines of a failing test that are read for names.
 const LINES: usize = 60;
 
@@ -23,6 +26,18 @@ static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
 
 static STRING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"'([^'\\\n]{1,24})'|"([^"\\\n]{1,24})""#).expect("the pattern is a literal")
+});
+
+/// A text of some length, which may hold the other kind of quote.
+static TEXT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r#"'((?:[^'\\]|\\.){4,200})'|"((?:[^"\\]|\\.){4,200})"|`([^`]{4,200})`"#)
+        .expect("the pattern is a literal")
+});
+
+/// A line of a comparison line by line, or what an error says.
+static COMPARED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^(?:E\s+)?(?:[-+]\s+|\w+(?:Error|Exception): )(.{4,200})$")
+        .expect("the pattern is a literal")
 });
 
 static ABSENT: LazyLock<Regex> = LazyLock::new(|| {
@@ -99,6 +114,13 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
         for found in LACKING.captures_iter(line).filter_map(|found| found.get(1)).take(CONSTANTS) {
             hints.lacking.insert(found.as_str().to_owned());
         }
+        let texts = TEXT.captures_iter(line).chain(COMPARED.captures(line.trim()));
+        for found in texts.filter_map(|found| found.iter().flatten().nth(1)) {
+            // Line breaks that are written out too.
+            for text in found.as_str().split("\\n").filter(|text| text.len() >= 4) {
+                keep_some(&mut hints.said, text, SAID);
+            }
+        }
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());
         }
@@ -112,7 +134,11 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
 }
 
 fn keep(list: &mut Vec<String>, text: &str) {
-    if list.len() < CONSTANTS && !list.iter().any(|known| known == text) {
+    keep_some(list, text, CONSTANTS);
+}
+
+fn keep_some(list: &mut Vec<String>, text: &str, most: usize) {
+    if list.len() < most && !list.iter().any(|known| known == text) {
         list.push(text.to_owned());
     }
 }

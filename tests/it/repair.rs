@@ -281,6 +281,30 @@ async fn an_edit_that_keeps_what_is_known_comes_first_and_one_that_errs_is_none(
 }
 
 #[tokio::test]
+async fn examples_in_docstrings_refuse_what_they_do_not_say() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let code = "def fee(age):\n    \"\"\"\n    >>> fee(9)\n    20\n    >>> fee(5)\n    20\n    \"\"\"\n    if age == 3:\n        return 10\n    return 20\n";
+    let test = "from small import fee\n\n\ndef test_fee():\n    assert fee(1) == 10\n\n\ndef test_some():\n    assert fee(3)\n";
+    for (example, refused) in [("20", true), ("10", false)] {
+        let code = code.replace("fee(5)\n    20", &format!("fee(5)\n    {example}"));
+        let folder = tempfile::tempdir().unwrap();
+        write(
+            folder.path(),
+            &[
+                ("small.py", &code),
+                ("tests/test_small.py", test),
+                ("pytest.ini", "[pytest]\npythonpath = .\n"),
+            ],
+        );
+        let (_, transcript, outcome) = repair(Task { regreen: 1, ..Task::default() }, folder.path()).await;
+        assert!(matches!(outcome, Ok(Verdict::Green(_))), "{outcome:?}");
+        assert_eq!(transcript.contains("age != 3"), !refused, "{transcript}");
+    }
+}
+
+#[tokio::test]
 async fn a_guard_that_takes_long_or_fails_in_the_warm_judge_refuses_no_fix() {
     if !installed(&["python3", "pytest"]) {
         return;

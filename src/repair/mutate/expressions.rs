@@ -74,6 +74,9 @@ impl Maker<'_> {
         if is(Role::Pattern) {
             self.pattern(node);
         }
+        if is(Role::Template) {
+            self.reword(node);
+        }
         if call {
             self.call(scope, node);
         }
@@ -217,15 +220,28 @@ impl Maker<'_> {
         let own = self.source.of(node).to_owned();
         self.explicit(node, &own);
         let (and, or) = (&self.grammar.and, &self.grammar.or);
-        let mixed = is_logic(self.source, node);
+        let (mixed, constant) = (is_logic(self.source, node), self.grammar.is(node, Role::Constant));
         let whole = if mixed { format!("({own})") } else { own.clone() };
         let join = |template: &str, first: &str, second: &str| {
             template.replacen("{}", "\u{1}", 1).replacen("{}", second, 1).replacen('\u{1}', first, 1)
         };
+        // What is needed under the condition is what it may have to ask of.
+        let mut holder = node.parent();
+        while let Some(wrapper) = holder.filter(|parent| self.grammar.is(*parent, Role::Wrapper)) {
+            holder = wrapper.parent();
+        }
+        let under = holder.and_then(|holder| holder.child_by_field_name("consequence"));
+        let under = text::clip(under.map_or("", |under| self.source.of(under)), NEAR);
+        // Under itself a condition is always true.
+        let given = |other: &str| other.contains(' ') && under.contains(other);
         for other in scope.conditions.iter().filter(|other| **other != own) {
-            self.replace("narrow-copied", node, join(and, &whole, &bracketed(other)), 1.0);
-            self.replace("narrow-copied", node, join(or, &whole, &bracketed(other)), 1.0);
-            self.replace("condition", node, other.clone(), 1.5);
+            if !constant {
+                self.replace("narrow-copied", node, join(and, &whole, &bracketed(other)), 1.0);
+                self.replace("narrow-copied", node, join(or, &whole, &bracketed(other)), 1.0);
+            }
+            if !given(other) {
+                self.replace("condition", node, other.clone(), 1.5);
+            }
         }
         for other in permuted(scope, &own) {
             self.replace("narrow-copied", node, join(or, &whole, &other), 0.7);
@@ -237,20 +253,19 @@ impl Maker<'_> {
                 self.replace("narrow-field", node, join(and, &whole, &other), 1.0);
             }
         }
-        // What is needed under the condition is what it may have to ask of.
-        let mut holder = node.parent();
-        while let Some(wrapper) = holder.filter(|parent| self.grammar.is(*parent, Role::Wrapper)) {
-            holder = wrapper.parent();
-        }
-        let under = holder.and_then(|holder| holder.child_by_field_name("consequence"));
-        let under = text::clip(under.map_or("", |under| self.source.of(under)), NEAR);
         for (condition, weight) in self.conditions(scope, &format!("{own} {under}")) {
+            if constant {
+                self.replace("condition", node, condition, weight);
+                continue;
+            }
             let asks = self.asks_absence(&condition);
             let twice = |absent| if asks == Some(absent) { 2.0 * weight } else { weight };
             // In front, so that it also guards what the condition does.
             self.replace("widen", node, join(or, &condition, &own), twice(true));
             self.replace("narrow", node, join(and, &condition, &whole), twice(false));
-            self.replace("condition", node, condition, weight);
+            if !given(&condition) {
+                self.replace("condition", node, condition, weight);
+            }
         }
     }
 

@@ -5,16 +5,25 @@ use std::sync::LazyLock;
 use regex::Regex;
 use tree_sitter::Node;
 
-use super::Maker;
 use super::scope::is_value;
+use super::{Maker, difference};
 use crate::repair::grammar::Role;
 
 /// Edits of the pattern in a text.
 const PATTERNS: usize = 24;
 
+/// Letters of a text that must be known before it is put in other words, and values in it.
+const LEAST_FIXED: usize = 4;
+const MOST_PLACES: usize = 6;
+
 /// What says in a regular expression how often something comes, with what it comes after.
 static QUANTIFIER: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(\\?\w|[\w\])]|\.)(\{(\d+)\}|\{(\d*),(\d*)\}|[*+?])").expect("the pattern is a literal")
+});
+
+/// What stands in a text for a value: `{}`, `{name}`, `${name}`, `%s`.
+static PLACE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\$?\{[^{}\n]*\}|%[-+ #0]*\d*(?:\.\d+)?[a-zA-Z]").expect("the pattern is a literal")
 });
 
 /// What stands in regular expressions and hardly in other texts.
@@ -79,7 +88,15 @@ impl Maker<'_> {
         for text in &self.hints.strings {
             self.replace("asserted", node, format!("{quote}{text}{quote}"), 0.6);
         }
+        self.reword(node);
         self.pattern(node);
+    }
+
+    /// What a failing assertion expects.
+    pub fn reword(&mut self, node: Node) {
+        for other in reworded(self.source.of(node), &self.hints.said) {
+            self.replace("reworded", node, other, 1.0);
+        }
     }
 
     /// A regular expression in which something comes more or less often.
@@ -105,6 +122,47 @@ fn shortened(literal: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// A literal in other words: where it made one of the texts that were said (`{name}` and `%s` stand for anything), what makes
+/// of the same values another one that is much like it.
+fn reworded(literal: &str, said: &[String]) -> Vec<String> {
+    let Some(quote) = literal.chars().last() else { return Vec::new() };
+    let parts = literal.split_once(quote).and_then(|(kind, body)| Some((kind, body.strip_suffix(quote)?)));
+    let Some((kind, body)) = parts.filter(|_| !said.is_empty()) else { return Vec::new() };
+    let places: Vec<&str> = PLACE.find_iter(body).map(|place| place.as_str()).collect();
+    let fixed: Vec<&str> = PLACE.split(body).collect();
+    let whole = |text: &&String| fixed.iter().all(|part| text.contains(part));
+    if fixed.iter().map(|part| part.len()).sum::<usize>() < LEAST_FIXED || places.len() > MOST_PLACES {
+        return Vec::new();
+    }
+    let mut texts = said.iter().filter(whole).peekable();
+    let escaped: Vec<String> = fixed.iter().map(|part| regex::escape(part)).collect();
+    let template = texts.peek().and_then(|_| Regex::new(&format!("^{}$", escaped.join("(.+?)"))).ok());
+    let mut found = Vec::new();
+    for (text, values) in texts.filter_map(|text| Some((text, template.as_ref()?.captures(text)?))) {
+        let reword = |other: &String| {
+            let (mut new, mut rest) = (kind.to_owned() + &quote.to_string(), other.as_str());
+            for (place, value) in places.iter().zip(values.iter().skip(1).flatten()) {
+                let (before, after) = rest.split_once(value.as_str())?;
+                new.extend([before, place]);
+                rest = after;
+            }
+            new.extend([rest, &quote.to_string()]);
+            let plain = !other.contains([quote, '\\']);
+            (plain && other != text && is_like(text, other)).then_some(new)
+        };
+        found.extend(said.iter().filter_map(reword));
+    }
+    found
+}
+
+/// Whether two texts begin and end alike, for half of the longer one.
+fn is_like(one: &str, other: &str) -> bool {
+    difference(one, other).is_some_and(|edit| {
+        let longest = one.len().max(other.len());
+        2 * (edit.end - edit.start).max(edit.text.len()) <= longest
+    })
 }
 
 /// A text with another quantifier, where it may be a regular expression.

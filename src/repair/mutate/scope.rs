@@ -293,11 +293,12 @@ pub fn arms<'t>(source: &Source, node: Node<'t>) -> (Option<Node<'t>>, Option<No
     (named("consequence", 0), named("alternative", 2))
 }
 
-/// Conditions that stand in a file.
+/// Conditions that stand in a file, without those that are constants.
 pub fn conditions(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     visit(source.tree.root_node(), &mut |node| {
-        if let Some(text) = condition(source, node).map(|condition| source.of(condition))
+        let asks = condition(source, node).filter(|condition| !source.grammar.is(*condition, Role::Constant));
+        if let Some(text) = asks.map(|condition| source.of(condition))
             && text.len() <= LONGEST
             && !text.contains('\n')
         {

@@ -157,6 +157,42 @@ fn what_may_be_absent_is_asked_of_before_it_is_used() {
 }
 
 #[test]
+fn a_text_says_what_a_failing_assertion_expects_with_the_same_values() {
+    let python = "def f(a):\n    raise Error('Key %s error:' % a)\n";
+    let said = |texts: &[&str]| {
+        let said = texts.iter().map(ToString::to_string).collect();
+        hinted("a.py", python, &Hints { said, ..Hints::default() })
+    };
+    let wanted = python.replace("Key %s error:", "Key \"%s\" error:");
+    let at = |found: Vec<String>| found.iter().position(|text| *text == wanted);
+    let asked = at(said(&["Key one error:", "Key \"one\" error:"]));
+    assert!(asked.is_some_and(|at| at < 100), "{asked:?}");
+    for other in [
+        &["Key one error:", "Key \"two\" error:"][..],
+        &["Key one:", "Key \"one\" error:"],
+        &["Key one error:", "Something else that has one: a long text"],
+        &["Key one error:", "Key \"one\" error:' + stop('"],
+    ] {
+        assert_eq!(at(said(other)), None, "{other:?}");
+        assert!(said(other).iter().all(|text| !text.contains("stop(")));
+    }
+    let javascript = "function f(a) {\n  return `no ${a} here`;\n}\n";
+    let hints = Hints { said: vec!["no one here".into(), "no one there".into()], ..Hints::default() };
+    assert!(hinted("a.js", javascript, &hints).contains(&javascript.replace("here", "there")));
+}
+
+#[test]
+fn constants_are_no_conditions_and_nothing_is_asked_of_what_it_gives() {
+    let python =
+        "def f(a, b):\n    while True:\n        a = g(a)\n        if not b:\n            return a < b\n";
+    let found = texts("a.py", python);
+    for senseless in ["and True", "or True", "if a < b:\n            return a < b"] {
+        assert!(found.iter().all(|text| !text.contains(senseless)), "{senseless}");
+    }
+    assert!(found.iter().any(|text| text.contains("not b and a < b")));
+}
+
+#[test]
 fn a_hidden_field_gets_a_reader_by_the_name_that_a_failure_misses() {
     let python = "class A:\n    def __init__(self, b):\n        self._b = b\n\n\nclass B:\n    pass\n";
     let read =
