@@ -11,7 +11,6 @@ level is the first of `limits` that it is given).
 The answer is a JSON object a line.
 """
 
-import doctest
 import gc
 import json
 import os
@@ -35,9 +34,12 @@ COMPARED_SECONDS = 5
 COMPARED_TESTS = 40
 MOST_COMPARED = 12
 STEADY_TESTS = 40
+EXAMPLE = "example of "
 MOST_EXAMPLES = 200
 RESTLESS = 4
+FEW_INPUTS = 5
 GUARD_SECONDS = 5
+EXAMPLE_SECONDS = 1
 SPARE_BYTES = 1 << 30
 
 
@@ -64,10 +66,10 @@ class Pytest:
         self.pytest.main(words, plugins=[recorder])
 
     def run(self, item, following):
-        if isinstance(item, doctest.DocTestCase):
+        if isinstance(item, unittest.TestCase):
             return run_case(item)
         self.red = False
-        following = None if isinstance(following, doctest.DocTestCase) else following
+        following = None if isinstance(following, unittest.TestCase) else following
         reports = self.protocol(item, nextitem=following, log=False)
         if any(report.skipped for report in reports):
             return None
@@ -140,15 +142,20 @@ def run_case(case):
 
 def examples(files):
     """The examples in the docstrings of modules that are loaded, as tests."""
+    if not files:
+        return {}
+    # Not before the tests are loaded: it loads modules by whose names a repository may have its own.
+    import doctest
+
     wanted, found = {os.path.realpath(file) for file in files}, {}
     for module in list(sys.modules.values()):
-        if os.path.realpath(getattr(module, "__file__", None) or os.sep) in wanted:
-            try:
+        try:
+            if os.path.realpath(module.__file__) in wanted:
                 cases = [doctest.DocTestCase(test) for test in doctest.DocTestFinder().find(module) if test.examples]
-            except Exception:
-                # Not every module can be looked at, and some say what is not so.
-                continue
-            found.update((f"doctest {case.id()}", case) for case in cases)
+                found.update((EXAMPLE + case.id(), case) for case in cases)
+        except Exception:
+            # Not every module can be looked at, and some say what is not so.
+            continue
     return dict(list(found.items())[:MOST_EXAMPLES])
 
 
@@ -281,7 +288,7 @@ class Server:
 
     def answer(self, request):
         if "list" in request:
-            return [id for id, item in self.items.items() if isinstance(item, doctest.DocTestCase) == request["list"]]
+            return [test for test in self.items if test.startswith(EXAMPLE) == (request["list"] == "examples")]
         if "trace" in request:
             return self.traced(request["trace"])
         if "compare" in request:
@@ -351,7 +358,10 @@ class Server:
         def steady():
             changed = pairs(old, compile(edited(text, edits), path, "exec", dont_inherit=True)) or []
             alive = [each for one, _ in changed for each in functions.get((one.co_name, one.co_firstlineno), [])[:1]]
-            known = regreen_compare.recorded([function.__code__ for function in alive], lambda: run(guards))
+            # An example is about one function.
+            names = {function.__name__ for function in alive}
+            about = [test for test in guards if not test.startswith(EXAMPLE) or test.rpartition(".")[2] in names]
+            known = regreen_compare.recorded([function.__code__ for function in alive], lambda: run(about))
             given = [(function, known[function.__code__]) for function in alive]
             answers = lambda: [answer for function, inputs in given for answer in regreen_compare.outcomes(function, inputs)]
             patched, _ = asked(lambda: answers() if swap(self.files, file, edits) else [])
@@ -566,7 +576,11 @@ class Pool:
                 text = edited(stream.read(), request["edits"])
             pretend(os.path.realpath(request["file"]), text)
             tests, limit = request["tests"], request["limit"]
-            self.runner.collect_and(lambda items: run_tests(self.runner, items, tests, limit, writer))
+
+            def run(items):
+                run_tests(self.runner, {**items, **examples(self.files)}, tests, limit, writer)
+
+            self.runner.collect_and(run)
 
         return told(*in_fork(work, time_for(request)[1] * 4 + 10))
 
@@ -581,7 +595,9 @@ class Judge:
         self.passed, self.found, self.until = {}, [], None
         # Tests that say what the base does right, the same for all candidates; known when the first one needs it.
         self.steady = None
-        # Whether a plausible candidate does as the base does for most of what they ask.
+        # Examples that the base keeps to.
+        self.examples = []
+        # Whether a plausible candidate is not known to do otherwise than the base for much of what they ask.
         self.calm = False
         self.began = time.monotonic()
 
@@ -593,9 +609,10 @@ class Judge:
     def over(self):
         if self.cpu >= self.plan["cpu"] or time.monotonic() - self.began >= self.plan["wall"]:
             return True
-        more = self.first is not None and max(self.plan["after"], self.first // 2) * (1 if self.calm else RESTLESS)
-        after = self.first is not None and self.tried >= self.first + more
-        return after or self.plausible >= self.plan["enough"]
+        if self.first is None:
+            return False
+        more = max(self.plan["after"] * (1 if self.calm else RESTLESS), self.first // 2)
+        return self.tried >= self.first + more or self.plausible >= self.plan["enough"]
 
     def run(self):
         levels = range(len(self.plan["limits"]))
@@ -622,8 +639,8 @@ class Judge:
         tests = (self.targets + (self.steady or []))[:COMPARED_TESTS]
         answer = self.pool.receive(0) if self.pool.send(0, {"compare": self.found, "tests": tests}) else None
         if answer:
-            self.cpu += answer["cpu"]
-            for n, told in answer["told"].items():
+            self.cpu += answer.get("cpu", 0.0)
+            for n, told in answer.get("told", {}).items():
                 self.say(n=int(n), how="passed", **told)
 
     def round(self, queue, level):
@@ -676,13 +693,15 @@ class Judge:
         weight = self.weight(candidate, worker) if answer["how"] == "passed" and not cold else {}
         if weight.get("astray"):
             answer["how"] = "failed"
-        if answer["how"] == "passed":
+        known = {"steady": weight["steady"]} if weight.get("steady") else {}
+        if answer["how"] == "passed" and self.is_against(candidate, cold, worker):
+            known["against"] = True
+        elif answer["how"] == "passed":
             self.plausible += 1
             self.found.append(candidate)
             self.first = self.tried if self.first is None else self.first
-            asked, same = weight.get("steady") or (0, 0)
-            self.calm = self.calm or same * 4 >= asked * 3
-        known = {"steady": weight["steady"]} if weight.get("steady") else {}
+            known_of, same = weight.get("steady") or (0, 0)
+            self.calm = self.calm or known_of < FEW_INPUTS or same * 4 >= known_of * 3
         self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4), **known)
 
     def weight(self, candidate, worker):
@@ -697,35 +716,50 @@ class Judge:
 
     def hold(self, worker):
         """Keeps the guards that pass here on the base too, cheapest first, as far as a part of the time goes: one that fails
-        here would refuse every candidate, and the verifier runs them all."""
+        here would refuse every candidate, and the verifier runs them all. Of examples, which nobody else runs, those that
+        pass twice."""
         most = min(GUARD_SECONDS, max(0.5, (self.plan["cpu"] - self.cpu) / 4))
+        self.guards = self.held(worker, self.guards, most)
+        shown = self.pool.receive(worker) if self.pool.send(worker, {"list": "examples"}) else None
+        self.examples = shown if isinstance(shown, list) else []
+        for _ in range(2):
+            self.examples = self.held(worker, self.examples, min(EXAMPLE_SECONDS, most))
+        self.steady = self.guards[:STEADY_TESTS] + self.examples
+
+    def held(self, worker, tests, most):
+        """Those tests that pass on the base, as far as so many CPU seconds go."""
         limit = self.plan["limits"][0] * 3 + self.plan["guard_seconds"]
-        shown = self.pool.receive(worker) if self.pool.send(worker, {"list": True}) else None
-        kept, rest, spent, until = [], (shown or []) + self.guards, 0.0, time.monotonic() + 3 * most
-        while rest and spent < most and time.monotonic() < until:
-            request = {"hold": rest, "limit": limit, "most": most - spent}
+        kept, spent, until = [], 0.0, time.monotonic() + 3 * most
+        while tests and spent < most and time.monotonic() < until:
+            request = {"hold": tests, "limit": limit, "most": most - spent}
             answer = self.pool.receive(worker) if self.pool.send(worker, request) else None
             if answer is None:
-                kept += rest
+                kept += tests
                 break
             spent += answer["cpu"]
-            kept += [guard for guard, result in zip(rest, answer["results"]) if result == "p"]
-            rest = rest[len(answer["results"]) + 1 :]
+            kept += [test for test, result in zip(tests, answer["results"]) if result == "p"]
+            tests = tests[len(answer["results"]) + 1 :]
         self.cpu += spent
         # Candidates that take long have as much as before.
         self.until = self.until and self.until + spent
-        self.guards = kept
-        # Examples are about one function each.
-        of_tests = [guard for guard in kept if guard not in set(shown or [])]
-        self.steady = of_tests[:STEADY_TESTS] + [guard for guard in kept if guard in set(shown or [])]
+        return kept
 
-    def guarded(self, candidate, cold, worker):
-        request = self.request(candidate, self.guards, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
+    def is_against(self, candidate, cold, worker):
+        """Whether an example says otherwise, which the fix may have to change: such a candidate is set aside."""
+        return bool(self.examples) and self.asked_of(self.examples, candidate, cold, worker)["how"] != "passed"
+
+    def asked_of(self, tests, candidate, cold, worker):
+        """What tests of what the base does right say of a candidate."""
+        request = self.request(candidate, tests, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
         if cold or not self.pool.send(worker, request):
             answer = self.pool.cold(request)
         else:
             answer = self.pool.receive(worker) or {"how": "failed", "passed": 0, "results": "", "cpu": 0.0}
         self.cpu += answer["cpu"]
+        return answer
+
+    def guarded(self, candidate, cold, worker):
+        answer = self.asked_of(self.guards, candidate, cold, worker)
         results = answer.get("results", "")
         if "f" in results:
             # What broke once breaks again.
@@ -736,7 +770,7 @@ class Judge:
 def trace(plan, pool, out):
     began = time.monotonic()
     tests = plan["tests"]
-    if not tests and pool.send(0, {"list": False}):
+    if not tests and pool.send(0, {"list": "tests"}):
         tests = (pool.receive(0) or [])[:MOST_TRACED]
     for test in tests:
         if time.monotonic() - began > plan["wall"] or not pool.send(0, {"trace": test}):

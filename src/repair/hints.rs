@@ -28,9 +28,9 @@ static STRING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"'([^'\\\n]{1,24})'|"([^"\\\n]{1,24})""#).expect("the pattern is a literal")
 });
 
-/// A text of some length, which may hold the other kind of quote.
+/// A text, which may hold the other kind of quote.
 static TEXT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r#"'((?:[^'\\]|\\.){4,200})'|"((?:[^"\\]|\\.){4,200})"|`([^`]{4,200})`"#)
+    Regex::new(r#"'((?:[^'\\]|\\.){0,200})'|"((?:[^"\\]|\\.){0,200})"|`([^`]{0,200})`"#)
         .expect("the pattern is a literal")
 });
 
@@ -114,12 +114,8 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
         for found in LACKING.captures_iter(line).filter_map(|found| found.get(1)).take(CONSTANTS) {
             hints.lacking.insert(found.as_str().to_owned());
         }
-        let texts = TEXT.captures_iter(line).chain(COMPARED.captures(line.trim()));
-        for found in texts.filter_map(|found| found.iter().flatten().nth(1)) {
-            // Line breaks that are written out too.
-            for text in found.as_str().split("\\n").filter(|text| text.len() >= 4) {
-                keep_some(&mut hints.said, text, SAID);
-            }
+        for text in said(line) {
+            keep_some(&mut hints.said, text, SAID);
         }
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
             keep(&mut hints.numbers, number.as_str());
@@ -133,6 +129,14 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
     hints
 }
 
+/// The texts of some length in a line of a message: what is quoted, what is compared line by line, what an error says.
+fn said(line: &str) -> Vec<&str> {
+    let texts = TEXT.captures_iter(line).chain(COMPARED.captures(line.trim()));
+    let texts = texts.filter_map(|found| found.iter().flatten().nth(1)).map(|found| found.as_str());
+    // Line breaks may be written out.
+    texts.flat_map(|text| text.split("\\n")).filter(|text| text.len() >= 4).collect()
+}
+
 fn keep(list: &mut Vec<String>, text: &str) {
     keep_some(list, text, CONSTANTS);
 }
@@ -140,5 +144,28 @@ fn keep(list: &mut Vec<String>, text: &str) {
 fn keep_some(list: &mut Vec<String>, text: &str, most: usize) {
     if list.len() < most && !list.iter().any(|known| known == text) {
         list.push(text.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_and_expected_is_read_from_messages() {
+        for (line, texts) in [
+            ("assert 'no' == 'none given'", &["none given"][..]),
+            (
+                r#"E       assert "Key 'a' error:\nMore" == 'Key a error:'"#,
+                &["Key 'a' error:", "More", "Key a error:"],
+            ),
+            (r#"expected: "it's", actual: `ten of it`"#, &["it's", "ten of it"]),
+            ("E         - one more", &["one more"]),
+            ("+ one less", &["one less"]),
+            ("E   ValueError: a is too small", &["a is too small"]),
+            ("expected 3, found 4", &[]),
+        ] {
+            assert_eq!(said(line), texts, "{line}");
+        }
     }
 }

@@ -125,6 +125,8 @@ pub struct Left {
 pub struct Logic {
     /// What passed and was not given yet, best last.
     pub plausible: Vec<Plausible>,
+    /// What passed, though an example in a docstring says otherwise: it comes when nothing else passes.
+    aside: Vec<Plausible>,
     /// Whether all is searched.
     pub done: bool,
     /// Whether somebody else goes on when little effort finds nothing.
@@ -222,6 +224,9 @@ impl Logic {
             }
             self.workspace = None;
             self.statistics.wall = begin.elapsed().as_secs_f64();
+            if self.plausible.is_empty() {
+                self.plausible = std::mem::take(&mut self.aside);
+            }
             self.statistics.plausible = self.plausible.len();
             self.plausible.sort_by_key(|plausible| Reverse(plausible.order));
         }
@@ -415,6 +420,12 @@ impl Logic {
             }
             // Tests may write what they like where the judge writes.
             let known = self.plausible.iter().any(|plausible| plausible.order.n == judged.n);
+            if judged.how == How::Passed && judged.against {
+                if self.aside.len() < ENOUGH {
+                    self.aside.extend(plausible(scene, trial, judged.n, " (an example says otherwise)"));
+                }
+                continue;
+            }
             if judged.how == How::Passed && !known && self.plausible.len() < KEPT {
                 self.first_at(offset + judged.at);
                 self.keep(scene, trial, judged.n);
@@ -474,15 +485,19 @@ impl Logic {
 
     /// Keeps a plausible candidate.
     pub fn keep(&mut self, scene: &Scene, trial: &Trial, n: usize) {
-        let Some(source) = scene.sources.iter().find(|source| source.path == trial.path) else { return };
-        let Some(content) = splice(&source.text, &trial.edits) else { return };
-        let file = File { kind: source.kind, content: content.into_bytes() };
-        let patch = Patch([(trial.path.clone(), Some(file))].into());
-        let deletes = matches!(trial.kind, "delete" | "wrap-in-if" | "jump" | "guard");
-        let what = told(scene, trial);
-        let order = Order { changed: UNKNOWN, agree: Reverse(0), deletes, n };
-        self.plausible.push(Plausible { patch, what, order });
+        self.plausible.extend(plausible(scene, trial, n, ""));
     }
+}
+
+/// A candidate as a plausible one, with a remark.
+fn plausible(scene: &Scene, trial: &Trial, n: usize, remark: &str) -> Option<Plausible> {
+    let source = scene.sources.iter().find(|source| source.path == trial.path)?;
+    let file = File { kind: source.kind, content: splice(&source.text, &trial.edits)?.into_bytes() };
+    let patch = Patch([(trial.path.clone(), Some(file))].into());
+    let deletes = matches!(trial.kind, "delete" | "wrap-in-if" | "jump" | "guard");
+    let what = told(scene, trial) + remark;
+    let order = Order { changed: UNKNOWN, agree: Reverse(0), deletes, n };
+    Some(Plausible { patch, what, order })
 }
 
 /// All mutants of all files, best first.
@@ -620,6 +635,7 @@ mod tests {
             level: 1,
             at: 0.0,
             agree,
+            against: false,
             steady: Some((1, usize::MAX)),
             parts: None,
         };

@@ -104,6 +104,9 @@ pub struct Judged {
     /// the base does.
     #[serde(default)]
     pub steady: Option<(usize, usize)>,
+    /// Of a plausible one: whether an example in a docstring says otherwise.
+    #[serde(default)]
+    pub against: bool,
     /// An input on which others do something else.
     #[serde(default)]
     pub parts: Option<String>,

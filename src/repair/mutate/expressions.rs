@@ -1,5 +1,7 @@
 //! Edits of expressions: operators, operands, conditions, names, constants, calls.
 
+use std::collections::BTreeSet;
+
 use tree_sitter::Node;
 
 use super::scope::{self, Scope, is_comparison, is_condition, is_logic, is_value, is_variable};
@@ -133,16 +135,45 @@ impl Maker<'_> {
             } else {
                 "arithmetic"
             };
+            let unordered = |side: Option<Node>| {
+                side.is_some_and(|side| {
+                    let is = |role| self.grammar.is(side, role);
+                    is(Role::Constant) && !is(Role::Integer) && !is(Role::Float)
+                })
+            };
+            let unordered = unordered(node.named_child(0)) || unordered(super::last_child(node));
             for other in others {
+                let weight = if unordered && other.starts_with(['<', '>']) { 0.2 } else { 1.0 };
                 let side = |field| node.child_by_field_name(field).map(|side| self.source.of(side));
                 match (side("left"), side("right")) {
                     (Some(left), Some(right)) if other.contains("{left}") => {
                         let text = other.replace("{left}", left).replace("{right}", right);
-                        self.express(kind, node, &text, 1.0);
+                        self.express(kind, node, &text, weight);
                     }
-                    _ => self.replace(kind, token, other.clone(), 1.0),
+                    _ => self.replace(kind, token, other.clone(), weight),
                 }
             }
+        }
+    }
+
+    /// What is compared with a text may also be another one that a failing assertion speaks of, or one of its letters.
+    fn alternatives(&mut self, node: Node, right: Node) {
+        let (own, text) = (self.source.of(node), self.source.of(right));
+        let equal = own.contains("==");
+        let quote = text.chars().last().filter(|_| self.grammar.is(right, Role::String));
+        let head = self.source.text.get(node.start_byte()..right.start_byte()).unwrap_or_default();
+        let (Some(quote), true) = (quote, equal || own.contains("!=")) else { return };
+        let letter = text.trim_matches(quote).chars().count() == 1;
+        let letters = self.hints.strings.iter().flat_map(|text| text.chars()).filter(|c| c.is_alphanumeric());
+        let others: BTreeSet<String> = if letter {
+            letters.map(String::from).collect()
+        } else {
+            self.hints.strings.iter().filter(|text| !text.contains(quote)).cloned().collect()
+        };
+        let template = if equal { &self.grammar.or } else { &self.grammar.and };
+        for other in others {
+            let other = join(template, own, &format!("{head}{quote}{other}{quote}"));
+            self.express("alternative", node, &other, 1.0);
         }
     }
 
@@ -159,6 +190,9 @@ impl Maker<'_> {
         let (first, second) = (self.source.of(left).to_owned(), self.source.of(right).to_owned());
         let comparison = is_comparison(self.source, node);
         self.exchange("swap-operands", left, right, if comparison { 0.7 } else { 1.0 });
+        if comparison {
+            self.alternatives(node, right);
+        }
         let boolean = is_logic(self.source, node);
         let kind = if boolean { "drop-condition" } else { "drop-operand" };
         if !comparison {
@@ -222,18 +256,22 @@ impl Maker<'_> {
         let (and, or) = (&self.grammar.and, &self.grammar.or);
         let (mixed, constant) = (is_logic(self.source, node), self.grammar.is(node, Role::Constant));
         let whole = if mixed { format!("({own})") } else { own.clone() };
-        let join = |template: &str, first: &str, second: &str| {
-            template.replacen("{}", "\u{1}", 1).replacen("{}", second, 1).replacen('\u{1}', first, 1)
-        };
         // What is needed under the condition is what it may have to ask of.
         let mut holder = node.parent();
         while let Some(wrapper) = holder.filter(|parent| self.grammar.is(*parent, Role::Wrapper)) {
             holder = wrapper.parent();
         }
-        let under = holder.and_then(|holder| holder.child_by_field_name("consequence"));
-        let under = text::clip(under.map_or("", |under| self.source.of(under)), NEAR);
-        // Under itself a condition is always true.
-        let given = |other: &str| other.contains(' ') && under.contains(other);
+        let consequence = holder.and_then(|holder| holder.child_by_field_name("consequence"));
+        let under = text::clip(consequence.map_or("", |under| self.source.of(under)), NEAR);
+        // What is asked at once under the condition would always be true as the condition.
+        let mut below = Vec::new();
+        if let Some(first) = consequence.and_then(|consequence| consequence.named_child(0)) {
+            super::visit(first, &mut |node| {
+                below.extend(is_condition(self.source, node).then(|| self.source.of(node)));
+                below.len() < FEW
+            });
+        }
+        let given = |other: &str| below.contains(&other);
         for other in scope.conditions.iter().filter(|other| **other != own) {
             if !constant {
                 self.replace("narrow-copied", node, join(and, &whole, &bracketed(other)), 1.0);
@@ -254,15 +292,13 @@ impl Maker<'_> {
             }
         }
         for (condition, weight) in self.conditions(scope, &format!("{own} {under}")) {
-            if constant {
-                self.replace("condition", node, condition, weight);
-                continue;
-            }
             let asks = self.asks_absence(&condition);
             let twice = |absent| if asks == Some(absent) { 2.0 * weight } else { weight };
             // In front, so that it also guards what the condition does.
-            self.replace("widen", node, join(or, &condition, &own), twice(true));
-            self.replace("narrow", node, join(and, &condition, &whole), twice(false));
+            if !constant {
+                self.replace("widen", node, join(or, &condition, &own), twice(true));
+                self.replace("narrow", node, join(and, &condition, &whole), twice(false));
+            }
             if !given(&condition) {
                 self.replace("condition", node, condition, weight);
             }
@@ -641,6 +677,11 @@ impl Maker<'_> {
 fn fill(template: &str, expression: &str, name: &str) -> String {
     let marked = template.replacen("{}", "\u{1}", 1).replace("{x}", name);
     marked.replacen('\u{1}', expression, 1)
+}
+
+/// Two expressions in a template for two.
+fn join(template: &str, first: &str, second: &str) -> String {
+    template.replacen("{}", "\u{1}", 1).replacen("{}", second, 1).replacen('\u{1}', first, 1)
 }
 
 fn bracketed(condition: &str) -> String {

@@ -9,7 +9,7 @@ use super::scope::is_value;
 use super::{Maker, difference};
 use crate::repair::grammar::Role;
 
-/// Edits of the pattern in a text.
+/// Edits of the pattern in a text, and other words for it.
 const PATTERNS: usize = 24;
 
 /// Letters of a text that must be known before it is put in other words, and values in it.
@@ -149,11 +149,13 @@ fn reworded(literal: &str, said: &[String]) -> Vec<String> {
                 rest = after;
             }
             new.extend([rest, &quote.to_string()]);
-            let plain = !other.contains([quote, '\\']);
+            // A bracket would be a value of its own.
+            let plain = !other.contains([quote, '\\', '{', '}', '%']);
             (plain && other != text && is_like(text, other)).then_some(new)
         };
         found.extend(said.iter().filter_map(reword));
     }
+    found.truncate(PATTERNS);
     found
 }
 

@@ -81,8 +81,7 @@ pub struct Hints {
     pub numbers: Vec<String>,
     /// Texts that stand there.
     pub strings: Vec<String>,
-    /// Lines of what was said and of what was expected, in failing assertions: quoted texts and what is compared line by
-    /// line.
+    /// Lines of what was said and of what was expected, there too: quoted texts and what is compared line by line.
     pub said: Vec<String>,
     /// Types of errors that were expected and did not come.
     pub missing: BTreeSet<String>,

@@ -182,6 +182,21 @@ fn a_text_says_what_a_failing_assertion_expects_with_the_same_values() {
 }
 
 #[test]
+fn a_text_is_compared_with_what_a_failing_assertion_speaks_of_and_hardly_ordered() {
+    let hints = Hints { strings: vec!["fox".into(), "dog".into()], ..Hints::default() };
+    let place = |own: &str, other: &str| {
+        let python = format!("def f(a):\n    if {own}:\n        return 1\n    return 2\n");
+        let found = hinted("a.py", &python, &hints);
+        found.iter().position(|found| *found == python.replace(own, other))
+    };
+    for (own, other) in [("a == 's'", "a == 's' or a == 'x'"), ("a != 'cat'", "a != 'cat' and a != 'dog'")] {
+        assert!(place(own, other).is_some_and(|at| at < 300), "{:?}", place(own, other));
+    }
+    let (text, number) = (place("a == 's'", "a >= 's'"), place("a == 3", "a >= 3"));
+    assert!(text > number && number.is_some(), "{text:?} {number:?}");
+}
+
+#[test]
 fn constants_are_no_conditions_and_nothing_is_asked_of_what_it_gives() {
     let python =
         "def f(a, b):\n    while True:\n        a = g(a)\n        if not b:\n            return a < b\n";
