@@ -37,7 +37,7 @@ STEADY_TESTS = 40
 EXAMPLE = "example of "
 MOST_EXAMPLES = 200
 RESTLESS = 4
-FEW_INPUTS = 5
+RESTLESS_SECONDS = 20
 GUARD_SECONDS = 5
 EXAMPLE_SECONDS = 1
 SPARE_BYTES = 1 << 30
@@ -597,8 +597,9 @@ class Judge:
         self.steady = None
         # Examples that the base keeps to.
         self.examples = []
-        # Whether a plausible candidate is not known to do otherwise than the base for much of what they ask.
-        self.calm = False
+        # CPU seconds until the first plausible candidate, and whether one is known to do as the base does for most of what
+        # they ask.
+        self.found_at, self.calm = 0.0, False
         self.began = time.monotonic()
 
     def say(self, **record):
@@ -611,7 +612,8 @@ class Judge:
             return True
         if self.first is None:
             return False
-        more = max(self.plan["after"] * (1 if self.calm else RESTLESS), self.first // 2)
+        restless = not self.calm and self.cpu < self.found_at + max(RESTLESS_SECONDS, self.found_at)
+        more = max(self.plan["after"] * (RESTLESS if restless else 1), self.first // 2)
         return self.tried >= self.first + more or self.plausible >= self.plan["enough"]
 
     def run(self):
@@ -699,9 +701,10 @@ class Judge:
         elif answer["how"] == "passed":
             self.plausible += 1
             self.found.append(candidate)
-            self.first = self.tried if self.first is None else self.first
-            known_of, same = weight.get("steady") or (0, 0)
-            self.calm = self.calm or known_of < FEW_INPUTS or same * 4 >= known_of * 3
+            if self.first is None:
+                self.first, self.found_at = self.tried, self.cpu
+            inputs, same = weight.get("steady") or (0, 0)
+            self.calm = self.calm or 0 < inputs * 3 <= same * 4
         self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4), **known)
 
     def weight(self, candidate, worker):

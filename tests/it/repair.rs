@@ -281,7 +281,7 @@ async fn an_edit_that_keeps_what_is_known_comes_first_and_one_that_errs_is_none(
 }
 
 #[tokio::test]
-async fn examples_in_docstrings_refuse_what_they_do_not_say() {
+async fn what_examples_in_docstrings_contradict_comes_last() {
     if !installed(&["python3", "pytest"]) {
         return;
     }

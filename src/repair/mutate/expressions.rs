@@ -143,7 +143,8 @@ impl Maker<'_> {
             };
             let unordered = unordered(node.named_child(0)) || unordered(super::last_child(node));
             for other in others {
-                let weight = if unordered && other.starts_with(['<', '>']) { 0.2 } else { 1.0 };
+                let weight =
+                    likeness(token.kind(), other) * if unordered && orders(other) { 0.5 } else { 1.0 };
                 let side = |field| node.child_by_field_name(field).map(|side| self.source.of(side));
                 match (side("left"), side("right")) {
                     (Some(left), Some(right)) if other.contains("{left}") => {
@@ -677,6 +678,22 @@ impl Maker<'_> {
 fn fill(template: &str, expression: &str, name: &str) -> String {
     let marked = template.replacen("{}", "\u{1}", 1).replace("{x}", name);
     marked.replacen('\u{1}', expression, 1)
+}
+
+/// Whether an operator asks which of two values is the smaller one.
+fn orders(operator: &str) -> bool {
+    operator.starts_with(['<', '>']) && !operator.starts_with("<<") && !operator.starts_with(">>")
+}
+
+/// How likely one operator is to stand for another one: a boundary is missed more often than a direction, and that more
+/// often than that equal values are wanted at all.
+fn likeness(operator: &str, other: &str) -> f64 {
+    match (orders(operator), orders(other)) {
+        (true, true) if operator[..1] == other[..1] => 1.0,
+        (true, true) => 0.6,
+        (false, false) => 1.0,
+        _ => 0.4,
+    }
 }
 
 /// Two expressions in a template for two.

@@ -27,6 +27,9 @@ const OWN_WORDS: f64 = 1.2;
 /// precedes elsewhere.
 const NEXT_TO: f64 = 3.0;
 
+/// What statements begin with that end a function with an error.
+const THROWING: [&str; 4] = ["raise", "throw", "panic(", "panic!("];
+
 impl Maker<'_> {
     /// Edits of all statements of a function; of a whole file, of those outside of functions.
     pub fn statements(&mut self, scope: &Scope, function: Node) {
@@ -518,8 +521,10 @@ impl Maker<'_> {
         for (kind, text, weight) in texts {
             let leaves =
                 self.grammar.bare_return.split(' ').next().is_some_and(|word| text.starts_with(word))
-                    || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()));
-            if kind == "insert-copied" && self.grammar.is(node, Role::Simple) {
+                    || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()))
+                    || THROWING.iter().any(|word| text.starts_with(word));
+            // What follows would never run.
+            if kind == "insert-copied" && self.grammar.is(node, Role::Simple) && (last || !leaves) {
                 let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: text.clone() };
                 self.push("replace-copied", node, vec![edit], weight.min(1.0));
             }

@@ -197,6 +197,19 @@ fn a_text_is_compared_with_what_a_failing_assertion_speaks_of_and_hardly_ordered
 }
 
 #[test]
+fn nothing_is_put_in_front_of_a_statement_that_would_never_run_then() {
+    let python = "def f(a):\n    if a:\n        raise ValueError('a')\n    b = g(a)\n    h(b)\n";
+    let found = texts("a.py", python);
+    for statement in ["    b = g(a)\n", "    h(b)\n"] {
+        let thrown = python.replace(statement, &format!("    raise ValueError('a')\n{statement}"));
+        assert!(!found.contains(&thrown));
+    }
+    let instead = |statement: &str| found.contains(&python.replace(statement, "raise ValueError('a')"));
+    assert_eq!((instead("b = g(a)"), instead("h(b)")), (false, true));
+    assert!(found.contains(&format!("{python}    raise ValueError('a')\n")));
+}
+
+#[test]
 fn constants_are_no_conditions_and_nothing_is_asked_of_what_it_gives() {
     let python =
         "def f(a, b):\n    while True:\n        a = g(a)\n        if not b:\n            return a < b\n";
