@@ -145,8 +145,10 @@ def examples(files):
     if not files:
         return {}
     # Not before the tests are loaded: it loads modules by whose names a repository may have its own.
-    import doctest
-
+    try:
+        import doctest
+    except Exception:
+        return {}
     wanted, found = {os.path.realpath(file) for file in files}, {}
     for module in list(sys.modules.values()):
         try:
@@ -578,7 +580,8 @@ class Pool:
             tests, limit = request["tests"], request["limit"]
 
             def run(items):
-                run_tests(self.runner, {**items, **examples(self.files)}, tests, limit, writer)
+                shown = examples(self.files) if any(test.startswith(EXAMPLE) for test in tests) else {}
+                run_tests(self.runner, {**items, **shown}, tests, limit, writer)
 
             self.runner.collect_and(run)
 
@@ -663,7 +666,9 @@ class Judge:
                     break
             if not busy:
                 return late
-            ready, _, _ = select.select([self.pool.ends[worker][1] for worker in busy], [], [], 60)
+            # Each answers when its fork may take no longer.
+            longest = max(time_for(request)[1] for _, request in busy.values()) * 4 + 60
+            ready, _, _ = select.select([self.pool.ends[worker][1] for worker in busy], [], [], longest)
             for worker in [worker for worker in busy if self.pool.ends[worker][1] in ready]:
                 candidate, request = busy.pop(worker)
                 answer = self.pool.receive(worker) or {"how": "cold", "passed": 0, "cpu": 0.0}
@@ -692,11 +697,13 @@ class Judge:
         if answer["how"] == "timeout":
             late.append(candidate)
             self.passed[candidate[0]] = passed
-        weight = self.weight(candidate, worker) if answer["how"] == "passed" and not cold else {}
+        against = answer["how"] == "passed" and self.is_against(candidate, cold, worker)
+        weighed = answer["how"] == "passed" and not cold and not against
+        weight = self.weight(candidate, worker) if weighed else {}
         if weight.get("astray"):
             answer["how"] = "failed"
         known = {"steady": weight["steady"]} if weight.get("steady") else {}
-        if answer["how"] == "passed" and self.is_against(candidate, cold, worker):
+        if against:
             known["against"] = True
         elif answer["how"] == "passed":
             self.plausible += 1
@@ -722,23 +729,23 @@ class Judge:
         here would refuse every candidate, and the verifier runs them all. Of examples, which nobody else runs, those that
         pass twice."""
         most = min(GUARD_SECONDS, max(0.5, (self.plan["cpu"] - self.cpu) / 4))
-        self.guards = self.held(worker, self.guards, most)
+        self.guards = self.held(worker, self.guards, most, unknown=True)
         shown = self.pool.receive(worker) if self.pool.send(worker, {"list": "examples"}) else None
         self.examples = shown if isinstance(shown, list) else []
         for _ in range(2):
             self.examples = self.held(worker, self.examples, min(EXAMPLE_SECONDS, most))
         self.steady = self.guards[:STEADY_TESTS] + self.examples
 
-    def held(self, worker, tests, most):
-        """Those tests that pass on the base, as far as so many CPU seconds go."""
+    def held(self, worker, tests, most, unknown=False):
+        """Those tests that pass on the base, as far as so many CPU seconds go; and where nothing can be asked, those of which
+        nothing is known, if they are wanted."""
         limit = self.plan["limits"][0] * 3 + self.plan["guard_seconds"]
         kept, spent, until = [], 0.0, time.monotonic() + 3 * most
         while tests and spent < most and time.monotonic() < until:
             request = {"hold": tests, "limit": limit, "most": most - spent}
             answer = self.pool.receive(worker) if self.pool.send(worker, request) else None
             if answer is None:
-                kept += tests
-                break
+                return kept + tests if unknown else kept
             spent += answer["cpu"]
             kept += [test for test, result in zip(tests, answer["results"]) if result == "p"]
             tests = tests[len(answer["results"]) + 1 :]
@@ -749,7 +756,7 @@ class Judge:
 
     def is_against(self, candidate, cold, worker):
         """Whether an example says otherwise, which the fix may have to change: such a candidate is set aside."""
-        return bool(self.examples) and self.asked_of(self.examples, candidate, cold, worker)["how"] != "passed"
+        return bool(self.examples) and "f" in self.asked_of(self.examples, candidate, cold, worker).get("results", "")
 
     def asked_of(self, tests, candidate, cold, worker):
         """What tests of what the base does right say of a candidate."""

@@ -125,7 +125,8 @@ pub struct Left {
 pub struct Logic {
     /// What passed and was not given yet, best last.
     pub plausible: Vec<Plausible>,
-    /// What passed, though an example in a docstring says otherwise: it comes when nothing else passes.
+    /// What passed, though an example in a docstring says otherwise, in the order in which it was found: it comes after all
+    /// that is plausible.
     aside: Vec<Plausible>,
     /// Whether all is searched.
     pub done: bool,
@@ -224,11 +225,12 @@ impl Logic {
             }
             self.workspace = None;
             self.statistics.wall = begin.elapsed().as_secs_f64();
-            if self.plausible.is_empty() {
-                self.plausible = std::mem::take(&mut self.aside);
-            }
             self.statistics.plausible = self.plausible.len();
             self.plausible.sort_by_key(|plausible| Reverse(plausible.order));
+        }
+        if self.plausible.is_empty() {
+            self.plausible = std::mem::take(&mut self.aside);
+            self.plausible.reverse();
         }
         Ok(self.plausible.pop())
     }
@@ -421,9 +423,9 @@ impl Logic {
             // Tests may write what they like where the judge writes.
             let known = self.plausible.iter().any(|plausible| plausible.order.n == judged.n);
             if judged.how == How::Passed && judged.against {
-                if self.aside.len() < ENOUGH {
-                    self.aside.extend(plausible(scene, trial, judged.n, " (an example says otherwise)"));
-                }
+                let aside = plausible(scene, trial, judged.n, " (an example says otherwise)")
+                    .filter(|one| self.aside.iter().all(|known| known.what != one.what));
+                self.aside.extend(aside.filter(|_| self.aside.len() < ENOUGH));
                 continue;
             }
             if judged.how == How::Passed && !known && self.plausible.len() < KEPT {
@@ -442,7 +444,7 @@ impl Logic {
             trial.level = judged.level;
             if judged.how == How::Timeout && judged.level < LIMITS.len() {
                 left.late.push(trial);
-            } else if judged.passed > 0 {
+            } else if judged.passed > 0 && judged.how != How::Passed {
                 left.near.push(trial);
             }
         }

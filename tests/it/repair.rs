@@ -256,7 +256,7 @@ async fn an_edit_that_keeps_what_is_known_comes_first_and_one_that_errs_is_none(
     }
     let code = "import math\n\n\ndef sort(code):\n    if code == 3:\n        return 'bad'.strip()\n    return 'good'\n\n\n\
         def area(side):\n    return math.pow(side, 3)\n";
-    let test = "from small import area, sort\n\n\ndef test_bad():\n    assert sort(4) == 'bad'\n\n\n\
+    let test = "from small import area, sort\n\n\ndef test_bad():\n    assert sort(4) == sort(5) == 'bad'\n\n\n\
         def test_some():\n    assert sort(1) in ('good', 'bad')\n\n\n\
         def test_area():\n    try:\n        assert area(3) == 9\n    except AttributeError:\n        pass\n";
     let folder = tempfile::tempdir().unwrap();
@@ -287,8 +287,11 @@ async fn what_examples_in_docstrings_contradict_comes_last() {
     }
     let code = "def fee(age):\n    \"\"\"\n    >>> fee(9)\n    20\n    >>> fee(5)\n    20\n    \"\"\"\n    if age == 3:\n        return 10\n    return 20\n";
     let test = "from small import fee\n\n\ndef test_fee():\n    assert fee(1) == 10\n\n\ndef test_some():\n    assert fee(3)\n";
-    for (example, refused) in [("20", true), ("10", false)] {
-        let code = code.replace("fee(5)\n    20", &format!("fee(5)\n    {example}"));
+    // Every fix contradicts the last one.
+    for (example, refused, aside) in
+        [("fee(5)\n    20", true, false), ("fee(5)\n    10", false, false), ("fee(1)\n    20", false, true)]
+    {
+        let code = code.replace("fee(5)\n    20", example);
         let folder = tempfile::tempdir().unwrap();
         write(
             folder.path(),
@@ -301,6 +304,8 @@ async fn what_examples_in_docstrings_contradict_comes_last() {
         let (_, transcript, outcome) = repair(Task { regreen: 1, ..Task::default() }, folder.path()).await;
         assert!(matches!(outcome, Ok(Verdict::Green(_))), "{outcome:?}");
         assert_eq!(transcript.contains("age != 3"), !refused, "{transcript}");
+        let first = transcript.lines().next().unwrap();
+        assert_eq!(first.contains("(an example says otherwise)"), aside, "{transcript}");
     }
 }
 

@@ -160,10 +160,11 @@ impl Maker<'_> {
     /// What is compared with a text may also be another one that a failing assertion speaks of, or one of its letters.
     fn alternatives(&mut self, node: Node, right: Node) {
         let (own, text) = (self.source.of(node), self.source.of(right));
-        let equal = own.contains("==");
+        let is = |tokens: &[&str]| scope::has_token(node, tokens);
+        let (equal, unequal) = (is(&["==", "==="]), is(&["!=", "!=="]));
         let quote = text.chars().last().filter(|_| self.grammar.is(right, Role::String));
         let head = self.source.text.get(node.start_byte()..right.start_byte()).unwrap_or_default();
-        let (Some(quote), true) = (quote, equal || own.contains("!=")) else { return };
+        let Some(quote) = quote.filter(|_| equal || unequal) else { return };
         let letter = text.trim_matches(quote).chars().count() == 1;
         let letters = self.hints.strings.iter().flat_map(|text| text.chars()).filter(|c| c.is_alphanumeric());
         let others: BTreeSet<String> = if letter {

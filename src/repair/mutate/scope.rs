@@ -257,7 +257,8 @@ pub fn is_logic(source: &Source, node: Node) -> bool {
         || source.grammar.is(node, Role::Binary) && has_token(node, &["&&", "||"])
 }
 
-fn has_token(node: Node, tokens: &[&str]) -> bool {
+/// Whether a node has one of these tokens for a sign.
+pub fn has_token(node: Node, tokens: &[&str]) -> bool {
     let mut cursor = node.walk();
     node.children(&mut cursor).any(|child| !child.is_named() && tokens.contains(&child.kind()))
 }

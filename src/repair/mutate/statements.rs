@@ -27,8 +27,8 @@ const OWN_WORDS: f64 = 1.2;
 /// precedes elsewhere.
 const NEXT_TO: f64 = 3.0;
 
-/// What statements begin with that end a function with an error.
-const THROWING: [&str; 4] = ["raise", "throw", "panic(", "panic!("];
+/// Words with which statements begin that end a function with an error.
+const THROWING: [&str; 3] = ["raise", "throw", "panic"];
 
 impl Maker<'_> {
     /// Edits of all statements of a function; of a whole file, of those outside of functions.
@@ -519,10 +519,10 @@ impl Maker<'_> {
             texts.push(("insert", format!("{}{end}", self.grammar.returns.replacen("{}", &value, 1)), 0.7));
         }
         for (kind, text, weight) in texts {
-            let leaves =
-                self.grammar.bare_return.split(' ').next().is_some_and(|word| text.starts_with(word))
-                    || self.grammar.jumps.iter().any(|jump| text.starts_with(jump.as_str()))
-                    || THROWING.iter().any(|word| text.starts_with(word));
+            let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+            let leaves = self.grammar.bare_return.split(' ').next() == first
+                || self.grammar.jumps.iter().any(|jump| Some(jump.as_str()) == first)
+                || first.is_some_and(|word| THROWING.contains(&word));
             // What follows would never run.
             if kind == "insert-copied" && self.grammar.is(node, Role::Simple) && (last || !leaves) {
                 let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: text.clone() };

@@ -192,6 +192,10 @@ fn a_text_is_compared_with_what_a_failing_assertion_speaks_of_and_hardly_ordered
     for (own, other) in [("a == 's'", "a == 's' or a == 'x'"), ("a != 'cat'", "a != 'cat' and a != 'dog'")] {
         assert!(place(own, other).is_some_and(|at| at < 300), "{:?}", place(own, other));
     }
+    let javascript = "function f(a) {\n  if (a !== 'cat') return 1;\n}\n";
+    let found = hinted("a.js", javascript, &hints);
+    assert!(found.contains(&javascript.replace("'cat'", "'cat' && a !== 'dog'")));
+    assert!(found.iter().all(|text| !text.contains("|| a !== 'dog'")));
     let (text, number) = (place("a == 's'", "a >= 's'"), place("a == 3", "a >= 3"));
     assert!(text > number && number.is_some(), "{text:?} {number:?}");
 }
@@ -206,6 +210,8 @@ fn nothing_is_put_in_front_of_a_statement_that_would_never_run_then() {
     }
     let instead = |statement: &str| found.contains(&python.replace(statement, "raise ValueError('a')"));
     assert_eq!((instead("b = g(a)"), instead("h(b)")), (false, true));
+    let javascript = "function f(a) {\n  throwOnError(a);\n  b();\n}\n";
+    assert!(texts("a.js", javascript).contains(&javascript.replace("  b", "  throwOnError(a);\n  b")));
     assert!(found.contains(&format!("{python}    raise ValueError('a')\n")));
 }
 
