@@ -691,9 +691,9 @@ fn orders(operator: &str) -> bool {
 fn likeness(operator: &str, other: &str) -> f64 {
     match (orders(operator), orders(other)) {
         (true, true) if operator[..1] == other[..1] => 1.0,
-        (true, true) => 0.6,
+        (true, true) => 0.8,
         (false, false) => 1.0,
-        _ => 0.4,
+        _ => 0.5,
     }
 }
 
