@@ -258,19 +258,8 @@ final class RegreenRepair {
             int passing = RegreenRepairJson.integer(answer.get("passed"));
             double spent = (Double) answer.get("cpu");
             if (answer.get("how").equals("passed") && !guards.isEmpty()) {
-                List<String> asked;
-                synchronized (this) {
-                    asked = List.copyOf(guards);
-                }
-                answer = ask(worker, candidate, asked, limits.get(0) * 4 + (Double) plan.get("guard_seconds"));
+                answer = ask(worker, candidate, guards, limits.get(0) * 4 + (Double) plan.get("guard_seconds"));
                 spent += (Double) answer.get("cpu");
-                int broken = ((String) answer.getOrDefault("results", "")).indexOf('f');
-                synchronized (this) {
-                    // What broke once breaks again.
-                    if (broken >= 0 && guards.remove(asked.get(broken))) {
-                        guards.add(0, asked.get(broken));
-                    }
-                }
             }
             finish(candidate, (String) answer.get("how"), passing, level, spent);
         }

@@ -197,7 +197,7 @@ async function judge(plan, kind, prepared, say) {
   const guards = await steady(workers[0], plan);
   const over = () =>
     cpu >= plan.cpu || (Date.now() - began) / 1000 >= plan.wall || plausible >= plan.enough || (first !== null && tried >= first + plan.after);
-  let until = Infinity;
+  let [until, broken] = [Infinity, []];
   const queues = plan.limits.map((_, level) => plan.candidates.filter((each) => each[3] === level));
   const fresh = queues[0].length > 0;
   for (const [level, limit] of plan.limits.entries()) {
@@ -210,11 +210,13 @@ async function judge(plan, kind, prepared, say) {
         cpu += told.cpu;
         if (level === begun) tried += 1;
         const passed = told.passed;
-        if (told.how === 'passed' && guards.length > 0) {
-          told = await at.ask({ file, edits, tests: guards }, limit * 4 + plan.guard_seconds);
+        for (const tests of [broken, guards].filter((each) => each.length > 0)) {
+          if (told.how !== 'passed') break;
+          told = await at.ask({ file, edits, tests }, limit * 4 + plan.guard_seconds);
           cpu += told.cpu;
-          const broken = (told.results || '').indexOf('f');
-          if (broken > 0) guards.unshift(...guards.splice(broken, 1));
+          const failed = tests === guards ? guards[(told.results || '').indexOf('f')] : undefined;
+          // What broke once breaks again, so it is asked first, alone: in another order the others may do otherwise.
+          if (failed !== undefined && (await at.ask({ tests: [failed] }, 5)).how === 'passed') broken = [failed];
         }
         if (told.how === 'timeout') queues[level + 1]?.push([n, file, edits, begun]);
         if (told.how === 'passed') {

@@ -598,6 +598,8 @@ class Judge:
         self.passed, self.found, self.until = {}, [], None
         # Tests that say what the base does right, the same for all candidates; known when the first one needs it.
         self.steady = None
+        # A guard that failed with a candidate, and passes alone on the base.
+        self.broken = []
         # Examples that the base keeps to.
         self.examples = []
         # CPU seconds until the first plausible candidate, and whether one is known to do as the base does for most of what
@@ -769,11 +771,15 @@ class Judge:
         return answer
 
     def guarded(self, candidate, cold, worker):
-        answer = self.asked_of(self.guards, candidate, cold, worker)
+        """What the guards say of a candidate. What broke once breaks again, so it is asked first, alone: in another order
+        the others may do otherwise."""
+        for tests in filter(None, (self.broken, self.guards)):
+            answer = self.asked_of(tests, candidate, cold, worker)
+            if answer["how"] != "passed":
+                break
         results = answer.get("results", "")
-        if "f" in results:
-            # What broke once breaks again.
-            self.guards.insert(0, self.guards.pop(results.index("f")))
+        if "f" in results and tests is self.guards:
+            self.broken = self.held(worker, [tests[results.index("f")]], EXAMPLE_SECONDS)
         return answer
 
 

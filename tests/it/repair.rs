@@ -331,6 +331,25 @@ async fn a_guard_that_takes_long_or_fails_in_the_warm_judge_refuses_no_fix() {
 }
 
 #[tokio::test]
+async fn guards_that_need_their_order_refuse_no_fix() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let code = "def is_free(age, member):\n    return age < 6\n";
+    let test = "from small import is_free\n\nSEEN = []\n\n\n\
+        def test_member():\n    assert is_free(9, True)\n\n\n\
+        def test_child():\n    assert is_free(5, False) and not SEEN\n\n\n\
+        def test_guest():\n    SEEN.append(1)\n    assert not is_free(30, False)\n";
+    let ini = "[pytest]\npythonpath = .\n";
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("small.py", code), ("tests/test_small.py", test), ("pytest.ini", ini)]);
+    let (_, transcript, outcome) = repair(Task { regreen: 1, ..Task::default() }, folder.path()).await;
+    assert!(matches!(outcome, Ok(Verdict::Green(_))), "{outcome:?}");
+    // The first that passes comes after some that the last guard refuses.
+    assert!(transcript.contains("age < 10") && transcript.contains("age < 12"), "{transcript}");
+}
+
+#[tokio::test]
 async fn exchanged_arguments_are_mended_in_warm_jest_processes() {
     if installed(&["node", "npm"]) {
         check("js-jest-lru").await;
