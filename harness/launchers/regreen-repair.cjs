@@ -216,7 +216,11 @@ async function judge(plan, kind, prepared, say) {
           cpu += told.cpu;
           const failed = tests === guards ? guards[(told.results || '').indexOf('f')] : undefined;
           // What broke once breaks again, so it is asked first, alone: in another order the others may do otherwise.
-          if (failed !== undefined && (await at.ask({ tests: [failed] }, 5)).how === 'passed') broken = [failed];
+          if (failed !== undefined) {
+            const alone = await at.ask({ tests: [failed] }, 5);
+            cpu += alone.cpu;
+            if (alone.how === 'passed') broken = [failed];
+          }
         }
         if (told.how === 'timeout') queues[level + 1]?.push([n, file, edits, begun]);
         if (told.how === 'passed') {

@@ -524,17 +524,22 @@ class Pool:
     def warm(self, pipes):
         def serve(items):
             items.update(examples(self.files))
-            for requests, replies in pipes[1:]:
+            for own in pipes[1:]:
                 if os.fork() == 0:
-                    self.serve(items, requests, replies)
-            self.serve(items, *pipes[0])
+                    self.serve(items, pipes, own)
+            self.serve(items, pipes, pipes[0])
 
         for requests, replies in pipes:
             os.close(requests[1])
             os.close(replies[0])
         self.runner.collect_and(serve)
 
-    def serve(self, items, requests, replies):
+    def serve(self, items, pipes, own):
+        # That a process died is told by the end of its pipe, if nobody else holds it.
+        for requests, replies in (each for each in pipes if each is not own):
+            os.close(requests[0])
+            os.close(replies[1])
+        requests, replies = own
         gc.freeze()
         Server(self.runner, items, os.fdopen(requests[0], "r"), os.fdopen(replies[1], "w")).serve()
         # Whoever counts CPU time sees that of processes that were waited for.
@@ -699,22 +704,26 @@ class Judge:
         if answer["how"] == "timeout":
             late.append(candidate)
             self.passed[candidate[0]] = passed
-        against = answer["how"] == "passed" and self.is_against(candidate, cold, worker)
-        weighed = answer["how"] == "passed" and not cold and not against
-        weight = self.weight(candidate, worker) if weighed else {}
-        if weight.get("astray"):
-            answer["how"] = "failed"
-        known = {"steady": weight["steady"]} if weight.get("steady") else {}
-        if against:
-            known["against"] = True
-        elif answer["how"] == "passed":
-            self.plausible += 1
-            self.found.append(candidate)
-            if self.first is None:
-                self.first, self.found_at = self.tried, self.cpu
-            inputs, same = weight.get("steady") or (0, 0)
-            self.calm = self.calm or 0 < inputs * 3 <= same * 4
+        known = {}
+        if answer["how"] == "passed":
+            if self.is_against(candidate, cold, worker):
+                known = {"against": True}
+            else:
+                known = {} if cold else self.weight(candidate, worker)
+                if known.pop("astray", False):
+                    answer["how"] = "failed"
+                else:
+                    self.keep(candidate, known.get("steady") or (0, 0))
         self.say(n=candidate[0], how=answer["how"], passed=passed, level=level + 1, cpu=round(answer["cpu"], 4), **known)
+
+    def keep(self, candidate, steady):
+        """Notes a plausible candidate."""
+        self.plausible += 1
+        self.found.append(candidate)
+        if self.first is None:
+            self.first, self.found_at = self.tried, self.cpu
+        inputs, same = steady
+        self.calm = self.calm or 0 < inputs * 3 <= same * 4
 
     def weight(self, candidate, worker):
         """What else speaks for a candidate or against it, where that can be told."""
@@ -723,8 +732,8 @@ class Judge:
         if left < 4 * COMPARED_SECONDS or not self.pool.send(worker, {"weigh": candidate, **tests}):
             return {}
         answer = self.pool.receive(worker) or {}
-        self.cpu += answer.get("cpu", 0.0)
-        return answer
+        self.cpu += answer.pop("cpu", 0.0)
+        return {name: value for name, value in answer.items() if value}
 
     def hold(self, worker):
         """Keeps the guards that pass here on the base too, cheapest first, as far as a part of the time goes: one that fails
@@ -763,10 +772,8 @@ class Judge:
     def asked_of(self, tests, candidate, cold, worker):
         """What tests of what the base does right say of a candidate."""
         request = self.request(candidate, tests, self.plan["limits"][0] * 4 + self.plan["guard_seconds"])
-        if cold or not self.pool.send(worker, request):
-            answer = self.pool.cold(request)
-        else:
-            answer = self.pool.receive(worker) or {"how": "failed", "passed": 0, "results": "", "cpu": 0.0}
+        answer = self.pool.receive(worker) if not cold and self.pool.send(worker, request) else None
+        answer = answer or self.pool.cold(request)
         self.cpu += answer["cpu"]
         return answer
 

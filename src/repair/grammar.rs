@@ -107,6 +107,9 @@ pub struct Grammar {
     pub bare_return: String,
     /// Statements that leave an iteration or a loop.
     pub jumps: Vec<String>,
+    /// Words with which statements begin that end a function with an error.
+    #[serde(default)]
+    pub throwing: Vec<String>,
     /// A statement `{exit}` under a `{condition}`, at no indentation.
     pub guard: String,
     /// What ends a simple statement.

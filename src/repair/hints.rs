@@ -115,14 +115,14 @@ pub fn constants(ask: &Ask<'_>, failing: &[&TestId]) -> Hints {
             hints.lacking.insert(found.as_str().to_owned());
         }
         for text in said(line) {
-            keep_some(&mut hints.said, text, SAID);
+            keep(&mut hints.said, text, SAID);
         }
         for number in NUMBER.captures_iter(line).filter_map(|found| found.get(1)) {
-            keep(&mut hints.numbers, number.as_str());
+            keep(&mut hints.numbers, number.as_str(), CONSTANTS);
         }
         for found in STRING.captures_iter(line) {
             if let Some(text) = found.get(1).or_else(|| found.get(2)) {
-                keep(&mut hints.strings, text.as_str());
+                keep(&mut hints.strings, text.as_str(), CONSTANTS);
             }
         }
     }
@@ -137,11 +137,7 @@ fn said(line: &str) -> Vec<&str> {
     texts.flat_map(|text| text.split("\\n")).filter(|text| text.len() >= 4).collect()
 }
 
-fn keep(list: &mut Vec<String>, text: &str) {
-    keep_some(list, text, CONSTANTS);
-}
-
-fn keep_some(list: &mut Vec<String>, text: &str, most: usize) {
+fn keep(list: &mut Vec<String>, text: &str, most: usize) {
     if list.len() < most && !list.iter().any(|known| known == text) {
         list.push(text.to_owned());
     }

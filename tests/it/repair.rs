@@ -331,6 +331,19 @@ async fn a_guard_that_takes_long_or_fails_in_the_warm_judge_refuses_no_fix() {
 }
 
 #[tokio::test]
+async fn an_example_that_kills_the_warm_judge_ends_no_search() {
+    if !installed(&["python3", "pytest"]) {
+        return;
+    }
+    let code = "def fee(age):\n    \"\"\"\n    >>> import os; os.kill(os.getppid(), 9)\n    \"\"\"\n    return 10 if age < 3 else 20\n";
+    let test = "from small import fee\n\n\ndef test_fee():\n    assert fee(3) == 10\n\n\n\
+        def test_some():\n    assert fee(9) == 20\n";
+    let ini = "[pytest]\npythonpath = .\n";
+    let files = [("small.py", code), ("tests/test_small.py", test), ("pytest.ini", ini)];
+    assert_eq!(repair_files(&files).await, Ok(1));
+}
+
+#[tokio::test]
 async fn guards_that_need_their_order_refuse_no_fix() {
     if !installed(&["python3", "pytest"]) {
         return;

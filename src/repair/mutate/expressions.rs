@@ -124,6 +124,11 @@ impl Maker<'_> {
     fn operator(&mut self, node: Node) {
         let mut cursor = node.walk();
         let tokens: Vec<Node> = node.children(&mut cursor).filter(|child| !child.is_named()).collect();
+        let unordered = |side: Node| {
+            let is = |role| self.grammar.is(side, role);
+            is(Role::Constant) && !is(Role::Integer) && !is(Role::Float)
+        };
+        let unordered = [node.named_child(0), last_child(node)].into_iter().flatten().any(unordered);
         for token in tokens {
             let Some(others) = self.grammar.swap.get(token.kind()) else { continue };
             let kind = if self.grammar.is(node, Role::Boolean) || matches!(token.kind(), "&&" | "||") {
@@ -135,13 +140,6 @@ impl Maker<'_> {
             } else {
                 "arithmetic"
             };
-            let unordered = |side: Option<Node>| {
-                side.is_some_and(|side| {
-                    let is = |role| self.grammar.is(side, role);
-                    is(Role::Constant) && !is(Role::Integer) && !is(Role::Float)
-                })
-            };
-            let unordered = unordered(node.named_child(0)) || unordered(super::last_child(node));
             for other in others {
                 let weight =
                     likeness(token.kind(), other) * if unordered && orders(other) { 0.5 } else { 1.0 };

@@ -27,9 +27,6 @@ const OWN_WORDS: f64 = 1.2;
 /// precedes elsewhere.
 const NEXT_TO: f64 = 3.0;
 
-/// Words with which statements begin that end a function with an error.
-const THROWING: [&str; 3] = ["raise", "throw", "panic"];
-
 impl Maker<'_> {
     /// Edits of all statements of a function; of a whole file, of those outside of functions.
     pub fn statements(&mut self, scope: &Scope, function: Node) {
@@ -521,8 +518,12 @@ impl Maker<'_> {
         for (kind, text, weight) in texts {
             let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').next();
             let leaves = self.grammar.bare_return.split(' ').next() == first
-                || self.grammar.jumps.iter().any(|jump| Some(jump.as_str()) == first)
-                || first.is_some_and(|word| THROWING.contains(&word));
+                || self
+                    .grammar
+                    .jumps
+                    .iter()
+                    .chain(&self.grammar.throwing)
+                    .any(|word| Some(word.as_str()) == first);
             // What follows would never run.
             if kind == "insert-copied" && self.grammar.is(node, Role::Simple) && (last || !leaves) {
                 let edit = Edit { start: node.start_byte(), end: node.end_byte(), text: text.clone() };
